@@ -1,0 +1,1 @@
+"""The Kubernetes API as data: scheme, schema, codec, quantities, selectors, patches, field ownership, defaults, validation. Pure."""

@@ -1,0 +1,1 @@
+"""The API server: HTTP routes, discovery, OpenAPI, tables, verbs, authentication, authorization, admission, strategies."""

@@ -1,0 +1,1 @@
+"""The `knarr` command, one subcommand a module."""

@@ -1,0 +1,1 @@
+"""An async client of any Kubernetes API server: transports, typed calls, watches, kubeconfig."""

@@ -1,0 +1,1 @@
+"""Create, start, stop and delete whole clusters."""

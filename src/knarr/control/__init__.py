@@ -1,0 +1,1 @@
+"""What controllers are made of: reflector, informer, work queue, reconcile loop, leader election, event recorder."""

@@ -1,0 +1,1 @@
+"""What every process needs and no Kubernetes word in it: clock, tasks, backoff, logs, metrics, certificates, HTTP."""

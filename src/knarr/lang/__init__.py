@@ -1,0 +1,1 @@
+"""Pure text to value languages: semantic versions, JSONPath, cron, templates."""

@@ -1,0 +1,1 @@
+"""Revisions, keys and bytes: backends, watch cache, compaction. It never knows a kind."""

@@ -1,0 +1,1 @@
+"""Clusters inside tests, for users' own test suites."""

@@ -1,0 +1,161 @@
+"""What a cluster is made of, decided once when it is created and kept in `cluster.json`.
+
+Several clusters share a machine: each has a number, and ports, address ranges and the bridge follow from it, so that no
+two clash and none needs flags.
+"""
+
+import fcntl
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from knarr.cluster import layout as layouts
+from knarr.cluster.errors import ClusterError, ClusterNotFound
+from knarr.cluster.layout import Layout
+from knarr.kit import pki
+
+CLUSTERS_LIMIT = 50
+"""Most clusters on one machine; service ranges count up from 10.96 and pod ranges down from 10.244."""
+DOMAIN = "cluster.local"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The fixed facts of one cluster.
+
+    Attributes:
+        name: The cluster's name.
+        number: 0–49, unique on the machine.
+        api_port: Where the API server listens.
+        node_port: Where the node agent listens.
+        service_cidr: Addresses of Services.
+        pod_cidr: Addresses of pods, a /24 of it for each node.
+        dns_address: The cluster DNS, the tenth service address.
+        domain: The cluster's DNS domain.
+        bridge: The name of the pod bridge.
+        node_name: This machine's node name.
+        advertise_address: The address under which pods and other machines reach the API server; empty means the bridge's.
+        store: `sqlite`, or `memory` in tests.
+    """
+
+    name: str
+    number: int
+    api_port: int
+    node_port: int
+    service_cidr: str
+    pod_cidr: str
+    dns_address: str
+    domain: str
+    bridge: str
+    node_name: str
+    advertise_address: str
+    store: str = "sqlite"
+
+    @property
+    def service_address(self) -> str:
+        """The address of the `kubernetes` Service: the first of the range."""
+        return str(ipaddress.ip_network(self.service_cidr)[1])
+
+    @property
+    def server_url(self) -> str:
+        """The API server's address on this machine."""
+        return f"https://127.0.0.1:{self.api_port}"
+
+    @property
+    def cgroup_root(self) -> str:
+        """The cgroup below which all pods run."""
+        return f"/knarr-{self.name}"
+
+
+def plan(name: str, number: int, *, node_name: str, advertise_address: str) -> Settings:
+    """Work out the settings of cluster `number` of this machine."""
+    service_cidr = f"10.{96 + number}.0.0/16"
+    return Settings(
+        name=name,
+        number=number,
+        api_port=6443 + number,
+        node_port=10250 + 10 * number,
+        service_cidr=service_cidr,
+        pod_cidr=f"10.{244 - number}.0.0/16",
+        dns_address=str(ipaddress.ip_network(service_cidr)[10]),
+        domain=DOMAIN,
+        bridge=f"knarr{number}",
+        node_name=node_name,
+        advertise_address=advertise_address,
+    )
+
+
+def load(layout: Layout) -> Settings:
+    """Read a cluster's settings.
+
+    Raises:
+        ClusterNotFound: There is no such cluster on this machine.
+        ClusterError: The file is damaged.
+    """
+    try:
+        return msgspec.json.decode(layout.settings.read_bytes(), type=Settings)
+    except FileNotFoundError:
+        raise ClusterNotFound(layout.name) from None
+    except msgspec.MsgspecError as err:
+        raise ClusterError(f"{layout.settings} is damaged ({err}); restore it or delete the cluster") from err
+
+
+def load_or_create(layout: Layout) -> Settings:
+    """Read a cluster's settings, or decide and write them: the lowest number that no cluster has and whose ports are free."""
+    with _locked(layouts.home()):
+        if layout.settings.exists():
+            return load(layout)
+        taken = {load(Layout.of(name)).number for name in layouts.existing()}
+        numbers = (n for n in range(CLUSTERS_LIMIT) if n not in taken and _ports_free(n))
+        number = next(numbers, None)
+        if number is None:
+            raise ClusterError("no free cluster number: every API or node port is in use; remove a cluster first")
+        settings = plan(layout.name, number, node_name=node_name(), advertise_address=default_address())
+        layout.create()
+        pki.write_file(layout.settings, msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
+        return settings
+
+
+def node_name() -> str:
+    """Return this machine's host name as a node name: lower case."""
+    return socket.gethostname().lower() or "localhost"
+
+
+def default_address() -> str:
+    """Return the address of the interface that the default route uses, or "" on a machine without one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: the kernel only picks the source address
+        except OSError:
+            return ""
+        address: str = probe.getsockname()[0]
+    return "" if address.startswith("127.") else address
+
+
+def _ports_free(number: int) -> bool:
+    return all(_is_port_free(port) for port in (6443 + number, 10250 + 10 * number))
+
+
+def _is_port_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -136,11 +136,8 @@ def default_address() -> str:
     return "" if address.startswith("127.") else address
 
 
-def _ports_free(number: int) -> bool:
-    return all(_is_port_free(port) for port in (6443 + number, 10250 + 10 * number))
-
-
-def _is_port_free(port: int) -> bool:
+def is_port_free(port: int) -> bool:
+    """Tell whether nobody listens on a TCP port of any local address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -148,6 +145,10 @@ def _is_port_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _ports_free(number: int) -> bool:
+    return all(is_port_free(port) for port in (6443 + number, 10250 + 10 * number))
 
 
 @contextmanager

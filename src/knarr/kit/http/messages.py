@@ -18,6 +18,13 @@ class Headers:
         pairs = items.items() if isinstance(items, Mapping) else items
         self._items: list[tuple[str, str]] = [(name.lower(), value) for name, value in pairs]
 
+    @classmethod
+    def from_lower(cls, items: list[tuple[str, str]]) -> "Headers":
+        """Adopt a list of fields whose names are in lower case already, without copying it."""
+        headers = cls.__new__(cls)
+        headers._items = items
+        return headers
+
     def get(self, name: str, default: str | None = None) -> str | None:
         """Return the first value of `name`, or `default`."""
         name = name.lower()
@@ -129,6 +136,21 @@ class Response:
     headers: Headers = field(default_factory=Headers)
     body: bytes | AsyncIterator[bytes] = b""
     upgrade: Callable[[ByteStream], Awaitable[None]] | None = None
+
+
+@dataclass(slots=True)
+class Streamed:
+    """A response whose body is read as it comes: what `open_stream` gives.
+
+    Attributes:
+        status: The status code.
+        headers: Header fields.
+        chunks: The body in pieces of whatever size arrived; can be iterated once.
+    """
+
+    status: int
+    headers: Headers
+    chunks: AsyncIterator[bytes]
 
 
 Handler = Callable[[Request], Awaitable[Response]]

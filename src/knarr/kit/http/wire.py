@@ -59,6 +59,17 @@ class DateLine:
         return self._line
 
 
+def check_target(method: str, target: str) -> None:
+    """Refuse a method or request target that would not stay one word of the request line.
+
+    Raises:
+        BadMessage: it contains a space, a control character, or something that is not ASCII.
+    """
+    for word in (method, target):
+        if not word.isascii() or not word.isprintable() or " " in word:
+            raise BadMessage(f"{word!r} cannot stand in a request line: percent-encode it")
+
+
 def encode_fields(headers: Headers, without: frozenset[str] = frozenset()) -> str:
     """Return header fields as lines.
 

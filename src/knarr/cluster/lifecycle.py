@@ -1,0 +1,166 @@
+"""Starts and stops the processes of a cluster on this machine, and waits until it works."""
+
+import asyncio
+import datetime
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from lightkube.models import core_v1
+
+from knarr.api import errors as api_errors
+from knarr.client import Client, transport
+from knarr.cluster import credentials, dnsprobe, doctor, settings, supervisor
+from knarr.cluster.errors import ClusterError, HostUnfit, WaitTimeout
+from knarr.cluster.layout import Layout
+from knarr.cluster.settings import Settings
+
+POLL_S = 0.05
+STOP_TIMEOUT_S = 60.0
+LOG_TAIL_LINES = 5
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Something that `up` waits for.
+
+    Attributes:
+        name: What the user reads.
+        is_reached: Tells whether it has come.
+    """
+
+    name: str
+    is_reached: Callable[[], Awaitable[bool]]
+
+
+def prepare(layout: Layout) -> Settings:
+    """Check the machine and make whatever of the cluster is missing: settings, folders, certificates.
+
+    Raises:
+        HostUnfit: A check failed; nothing was made.
+        ClusterError: The settings are damaged, or no port is free.
+    """
+    failed = [finding for finding in doctor.examine(layout) if finding.verdict is doctor.Verdict.FAILED]
+    if failed:
+        lines = [f"  {finding.check}: {finding.detail}; {finding.fix}" for finding in failed]
+        raise HostUnfit("this machine cannot run a cluster yet:\n" + "\n".join(lines))
+    decided = settings.load_or_create(layout)
+    layout.create()
+    credentials.ensure(layout, decided, now=datetime.datetime.now(datetime.UTC))
+    return decided
+
+
+def start(layout: Layout) -> bool:
+    """Start the supervisor in the background, in a session of its own.
+
+    Returns:
+        False if it runs already.
+    """
+    pid_file = layout.pid_file("supervisor")
+    if supervisor.read_pid(pid_file) is not None:
+        return False
+    for orphan in ("agent", "server"):  # of a supervisor that was killed
+        stop_process(layout, orphan)
+    with open(layout.logs / "supervisor.log", "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "knarr", "supervise", "--name", layout.name],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+        )
+    supervisor.write_pid(pid_file, process.pid)
+    return True
+
+
+def stop_process(layout: Layout, process: str, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+    """Ask a process to end, wait for it, and kill it when it does not.
+
+    Args:
+        layout: Whose.
+        process: Which pid file.
+        timeout_s: How long to wait before killing.
+    """
+    pid_file = layout.pid_file(process)
+    pid = supervisor.read_pid(pid_file)
+    if pid is not None:
+        start = supervisor.process_start(pid)
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + timeout_s
+        while supervisor.process_start(pid) == start:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+    pid_file.unlink(missing_ok=True)
+
+
+async def wait_ready(layout: Layout, decided: Settings, *, timeout_s: float, progress: Progress) -> None:
+    """Wait until the API answers, the node is Ready, the default account exists and cluster DNS answers.
+
+    Raises:
+        WaitTimeout: It took longer than `timeout_s`; the message has the stage and the last log lines.
+        ClusterError: The supervisor ended.
+    """
+    began = time.monotonic()
+    async with transport.open_https(
+        decided.server_url,
+        ca_file=layout.pki / "ca.crt",
+        certificate_file=layout.pki / "admin.crt",
+        key_file=layout.pki / "admin.key",
+    ) as https:
+        for stage in _stages(Client(https), decided):
+            while not await stage.is_reached():
+                if supervisor.read_pid(layout.pid_file("supervisor")) is None:
+                    raise ClusterError(f"the supervisor ended; see {layout.logs / 'supervisor.log'}")
+                if time.monotonic() - began > timeout_s:
+                    raise WaitTimeout(_explain_timeout(layout, stage, timeout_s))
+                await asyncio.sleep(POLL_S)
+            progress(f"{time.monotonic() - began:5.1f} s  {stage.name}")
+
+
+def _stages(client: Client, decided: Settings) -> list[Stage]:
+    async def api_answers() -> bool:
+        return await client.is_ready()
+
+    async def node_is_ready() -> bool:
+        try:
+            node = await client.get(core_v1.Node, decided.node_name)
+        except api_errors.NotFound:
+            return False
+        conditions = (node.status.conditions or ()) if node.status else ()
+        return any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
+
+    async def account_exists() -> bool:
+        try:
+            await client.get(core_v1.ServiceAccount, "default", namespace="default")
+        except api_errors.NotFound:
+            return False
+        return True
+
+    async def dns_answers() -> bool:
+        name = f"kubernetes.default.svc.{decided.domain}"
+        return decided.service_address in await dnsprobe.resolve(decided.dns_address, name)
+
+    return [
+        Stage("API server ready", api_answers),
+        Stage(f"node {decided.node_name} Ready", node_is_ready),
+        Stage("default service account", account_exists),
+        Stage("cluster DNS answers", dns_answers),
+    ]
+
+
+def _explain_timeout(layout: Layout, stage: Stage, timeout_s: float) -> str:
+    lines = [f"not reached within {timeout_s:.0f} s: {stage.name}"]
+    for process in ("server", "agent"):
+        path = layout.logs / f"{process}.log"
+        if path.exists():
+            tail = path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+            lines += [f"{path}:", *(f"  {line}" for line in tail)]
+    return "\n".join(lines)

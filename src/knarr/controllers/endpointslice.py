@@ -1,0 +1,237 @@
+"""EndpointSlices: the addresses behind each Service that has a selector, in slices of at most a hundred.
+
+What it observes: the Service, the pods that its selector matches, their nodes, and the slices it made before. The plan
+keeps every unchanged endpoint in its slice, so that a change of one pod writes one slice.
+
+Upstream counterpart: pkg/controller/endpointslice and staging/src/k8s.io/endpointslice.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from lightkube.models import core_v1, discovery_v1, meta_v1
+from msgspec.structs import replace
+
+from knarr.api import errors
+from knarr.control import Context, loop, owners
+from knarr.controllers import pods as podinfo
+
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+CONTROLLER = "endpointslice-controller.k8s.io"
+SERVICE_NAME = "kubernetes.io/service-name"
+HEADLESS = "service.kubernetes.io/headless"
+ENDPOINTS_LIMIT = 100
+"""Most endpoints of one slice."""
+ENDPOINTS_LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
+ZONE = "topology.kubernetes.io/zone"
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create a slice."""
+
+    slice: discovery_v1.EndpointSlice
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Replace a slice."""
+
+    slice: discovery_v1.EndpointSlice
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete a slice."""
+
+    slice: discovery_v1.EndpointSlice
+
+
+Action = Create | Update | Delete
+PortKey = bytes
+
+
+def plan(
+    service: core_v1.Service,
+    pods: Iterable[core_v1.Pod],
+    nodes: Mapping[str, core_v1.Node],
+    slices: Sequence[discovery_v1.EndpointSlice],
+) -> list[Action]:
+    """Decide which slices to write so that they list exactly the Service's endpoints.
+
+    Args:
+        service: With a selector.
+        pods: Those that the selector matches.
+        nodes: By name, for zones.
+        slices: Those of this Service that this controller made.
+
+    Returns:
+        Creates, updates and deletes; empty when all stands as it should.
+    """
+    assert service.spec and service.metadata
+    actions: list[Action] = []
+    for family in service.spec.ipFamilies or ["IPv4"]:
+        wanted = _endpoints_by_port(service, pods, nodes, family)
+        current = [one for one in slices if one.addressType == family]
+        by_port: dict[PortKey, list[discovery_v1.EndpointSlice]] = {}
+        for one in current:
+            by_port.setdefault(port_key(one.ports or ()), []).append(one)
+        for key, (ports, endpoints) in wanted.items():
+            actions += _plan_port(service, family, ports, endpoints, by_port.pop(key, []))
+        actions += [Delete(one) for stale in by_port.values() for one in stale]
+    families = set(service.spec.ipFamilies or ["IPv4"])
+    return actions + [Delete(one) for one in slices if one.addressType not in families]
+
+
+def port_key(ports: Iterable[discovery_v1.EndpointPort]) -> PortKey:
+    """Return bytes that are equal for equal sets of ports."""
+    return b",".join(sorted(msgspec.json.encode(port) for port in ports))
+
+
+def _endpoints_by_port(
+    service: core_v1.Service, pods: Iterable[core_v1.Pod], nodes: Mapping[str, core_v1.Node], family: str
+) -> dict[PortKey, tuple[list[discovery_v1.EndpointPort], list[discovery_v1.Endpoint]]]:
+    assert service.spec
+    groups: dict[PortKey, tuple[list[discovery_v1.EndpointPort], list[discovery_v1.Endpoint]]] = {}
+    for pod in pods:
+        address = pod_address(pod, family)
+        if not address or podinfo.phase(pod) in {"Succeeded", "Failed"}:
+            continue
+        ports = endpoint_ports(service, pod)
+        if service.spec.ports and not ports:
+            continue
+        endpoint = _endpoint(service, pod, address, nodes)
+        groups.setdefault(port_key(ports), (ports, []))[1].append(endpoint)
+    if not groups:
+        groups[port_key(())] = ([], [])  # one empty slice tells that there is nothing, as upstream does
+    return groups
+
+
+def pod_address(pod: core_v1.Pod, family: str) -> str:
+    """Return the pod's address of a family ("IPv4", "IPv6"), or ""."""
+    colon = family == "IPv6"
+    addresses = [one.ip or "" for one in (pod.status.podIPs or ())] if pod.status else []
+    return next((address for address in addresses if address and (":" in address) == colon), "")
+
+
+def endpoint_ports(service: core_v1.Service, pod: core_v1.Pod) -> list[discovery_v1.EndpointPort]:
+    """Resolve a Service's target ports for one pod; ports whose name the pod does not have are left out."""
+    assert service.spec
+    resolved = []
+    for port in service.spec.ports or ():
+        number = target_port(pod, port)
+        if number is not None:
+            resolved.append(
+                discovery_v1.EndpointPort(
+                    name=port.name or "", port=number, protocol=port.protocol or "TCP", appProtocol=port.appProtocol
+                )
+            )
+    return resolved
+
+
+def target_port(pod: core_v1.Pod, port: core_v1.ServicePort) -> int | None:
+    """Return the number of a Service port's target in a pod, or None if its name is not there."""
+    target = port.targetPort if port.targetPort is not None else port.port
+    if isinstance(target, int):
+        return target or port.port
+    assert pod.spec
+    sidecars = [one for one in pod.spec.initContainers or () if one.restartPolicy == "Always"]
+    for container in [*(pod.spec.containers or ()), *sidecars]:
+        for candidate in container.ports or ():
+            if candidate.name == target and (candidate.protocol or "TCP") == (port.protocol or "TCP"):
+                return candidate.containerPort
+    return None
+
+
+def _endpoint(
+    service: core_v1.Service, pod: core_v1.Pod, address: str, nodes: Mapping[str, core_v1.Node]
+) -> discovery_v1.Endpoint:
+    assert pod.metadata and pod.spec and service.spec and service.metadata
+    serving = podinfo.is_ready(pod)
+    terminating = pod.metadata.deletionTimestamp is not None
+    ready = bool(service.spec.publishNotReadyAddresses) or (serving and not terminating)
+    node = nodes.get(pod.spec.nodeName or "")
+    zone = ((node.metadata.labels or {}).get(ZONE)) if node and node.metadata else None
+    named = bool(pod.spec.hostname) and pod.spec.subdomain == service.metadata.name
+    return discovery_v1.Endpoint(
+        addresses=[address],
+        conditions=discovery_v1.EndpointConditions(ready=ready, serving=serving, terminating=terminating),
+        hostname=pod.spec.hostname if named and pod.metadata.namespace == service.metadata.namespace else None,
+        nodeName=pod.spec.nodeName,
+        targetRef=core_v1.ObjectReference(
+            kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid
+        ),
+        zone=zone,
+    )
+
+
+def _plan_port(
+    service: core_v1.Service,
+    family: str,
+    ports: list[discovery_v1.EndpointPort],
+    endpoints: Sequence[discovery_v1.Endpoint],
+    slices: Sequence[discovery_v1.EndpointSlice],
+) -> list[Action]:
+    """Keep what stands, drop what is gone, put what is new where there is room, open slices for the rest."""
+    left = {_endpoint_key(endpoint): endpoint for endpoint in endpoints}
+    kept: list[tuple[discovery_v1.EndpointSlice, list[discovery_v1.Endpoint]]] = []
+    for one in slices:
+        still = [left.pop(key) for key in map(_endpoint_key, one.endpoints or ()) if key in left]
+        kept.append((one, still))
+    new = list(left.values())
+    for _, still in sorted(kept, key=lambda pair: len(pair[1]), reverse=True):
+        room = ENDPOINTS_LIMIT - len(still)
+        still += new[:room]
+        new = new[room:]
+    actions: list[Action] = []
+    filled = sum(1 for _, still in kept if still)
+    spare = 0 if filled or new else 1  # one slice stays even when it is empty
+    for one, still in kept:
+        if not still and spare == 0:
+            actions.append(Delete(one))
+            continue
+        spare -= 0 if still else 1
+        fresh = _with_service(service, replace(one, endpoints=still, ports=ports))
+        if fresh != one:
+            actions.append(Update(fresh))
+    while new or (not kept and not actions):
+        actions.append(Create(_new_slice(service, family, ports, new[:ENDPOINTS_LIMIT])))
+        new = new[ENDPOINTS_LIMIT:]
+    return actions
+
+
+def _endpoint_key(endpoint: discovery_v1.Endpoint) -> tuple[str, str]:
+    return (endpoint.targetRef.uid or "" if endpoint.targetRef else "", endpoint.addresses[0])
+
+
+def _new_slice(
+    service: core_v1.Service,
+    family: str,
+    ports: list[discovery_v1.EndpointPort],
+    endpoints: list[discovery_v1.Endpoint],
+) -> discovery_v1.EndpointSlice:
+    assert service.metadata
+    blank = discovery_v1.EndpointSlice(
+        addressType=family,
+        endpoints=endpoints,
+        ports=ports,
+        metadata=meta_v1.ObjectMeta(
+            generateName=f"{service.metadata.name}-",
+            namespace=service.metadata.namespace,
+            ownerReferences=[owners.controller_reference(service)],
+        ),
+    )
+    return _with_service(service, blank)
+
+
+def _with_service(service: core_v1.Service, one: discovery_v1.EndpointSlice) -> discovery_v1.EndpointSlice:
+    """Return the slice with the labels that a slice of this Service carries."""
+    assert service.metadata and service.spec and one.metadata
+    labels = {k: v for k, v in (service.metadata.labels or {}).items() if k not in {MANAGED_BY, SERVICE_NAME, HEADLESS}}
+    labels |= {SERVICE_NAME: service.metadata.name or "", MANAGED_BY: CONTROLLER}
+    if service.spec.clusterIP == "None":
+        labels[HEADLESS] = ""
+    if labels == (one.metadata.labels or {}):
+        return one
+    return replace(one, metadata=replace(one.metadata, labels=labels))

@@ -27,7 +27,6 @@ from knarr.kit.http.stream import TransportStream
 NEVER = math.inf
 HELD_BYTES = 64 * 1024
 LINGER_S = 1.0
-EOF_GRACE_S = 5.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 _OURS = frozenset(("content-length", "transfer-encoding", "connection", "date"))
@@ -44,12 +43,14 @@ class Limits:
         header_bytes: Most bytes of request line and header fields; more is answered 431.
         idle_timeout_s: A connection without a request is closed after this time.
         read_timeout_s: A request must have arrived whole within this time of its first byte.
+        half_close_s: How long a request may still run once its peer has finished sending. Most peers that do so have died.
     """
 
     body_bytes: int = 3 * 1024 * 1024
     header_bytes: int = 1024 * 1024
     idle_timeout_s: float = 90.0
     read_timeout_s: float = 32.0
+    half_close_s: float = 1.0
 
 
 Rejecter = Callable[[int, str], Response]
@@ -196,7 +197,7 @@ class Connection(asyncio.Protocol):
             return False
         if self._task is not None:
             self._stopping = True
-            self.deadline_s = self._loop.time() + EOF_GRACE_S
+            self.deadline_s = self._loop.time() + self._limits.half_close_s
             return True
         return False
 

@@ -85,7 +85,8 @@ class Server:
 
     @property
     def _sweep_interval_s(self) -> float:
-        return min(SWEEP_S, self._limits.idle_timeout_s, self._limits.read_timeout_s)
+        limits = self._limits
+        return min(SWEEP_S, limits.idle_timeout_s, limits.read_timeout_s, limits.half_close_s)
 
     def _sweep(self) -> None:
         # One timer for all connections: setting a deadline on each request is then a plain assignment.

@@ -122,9 +122,7 @@ def _plan_scaling(observed: Observed, new: apps_v1.ReplicaSet | None, old: list[
     deployment = observed.deployment
     bounds = _bounds(deployment)
     rolling = _strategy(deployment) == "RollingUpdate"
-    sizes = rollout.plan_scale(
-        _counts(new) if new else None, [_counts(one) for one in old], bounds, is_rolling=rolling
-    )
+    sizes = rollout.plan_scale(_counts(new) if new else None, [_counts(one) for one in old], bounds, is_rolling=rolling)
     every = [*old, *([new] if new else [])]
     actions: list[Action] = []
     for one in every:
@@ -173,9 +171,7 @@ def _is_idle(one: apps_v1.ReplicaSet) -> bool:
     return not actual and not one.spec.replicas and (_meta(one).generation or 0) <= observed
 
 
-def find_new(
-    deployment: apps_v1.Deployment, replica_sets: Iterable[apps_v1.ReplicaSet]
-) -> apps_v1.ReplicaSet | None:
+def find_new(deployment: apps_v1.Deployment, replica_sets: Iterable[apps_v1.ReplicaSet]) -> apps_v1.ReplicaSet | None:
     """Return the oldest ReplicaSet whose template, the hash label aside, is the Deployment's, or None."""
     assert deployment.spec
     wanted = template_key(deployment.spec.template)
@@ -214,9 +210,7 @@ def new_replica_set(
     digest = template_hash(spec.template, collisions)
     template_meta = spec.template.metadata or meta_v1.ObjectMeta()
     labels = {**(template_meta.labels or {}), POD_TEMPLATE_HASH: digest}
-    selector = replace(
-        spec.selector, matchLabels={**(spec.selector.matchLabels or {}), POD_TEMPLATE_HASH: digest}
-    )
+    selector = replace(spec.selector, matchLabels={**(spec.selector.matchLabels or {}), POD_TEMPLATE_HASH: digest})
     built = apps_v1.ReplicaSet(
         metadata=meta_v1.ObjectMeta(
             name=f"{meta.name}-{digest}",

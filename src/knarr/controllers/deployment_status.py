@@ -63,9 +63,7 @@ def deadline_in_s(deployment: apps_v1.Deployment, status: apps_v1.DeploymentStat
     return max(1.0, math.ceil((deployment.spec.progressDeadlineSeconds or 600) - (now - since).total_seconds()) + 1)
 
 
-def find(
-    conditions: Sequence[apps_v1.DeploymentCondition] | None, kind: str
-) -> apps_v1.DeploymentCondition | None:
+def find(conditions: Sequence[apps_v1.DeploymentCondition] | None, kind: str) -> apps_v1.DeploymentCondition | None:
     """Return the condition of that type, or None."""
     return next((condition for condition in conditions or () if condition.type == kind), None)
 
@@ -101,9 +99,7 @@ def _availability(
         rolling = strategy.rollingUpdate
         unavailable = limits(replicas, rolling.maxSurge, rolling.maxUnavailable).unavailable
     if (status.availableReplicas or 0) >= replicas - unavailable:
-        return _condition(
-            AVAILABLE, "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", now
-        )
+        return _condition(AVAILABLE, "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", now)
     return _condition(
         AVAILABLE, "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.", now
     )
@@ -118,7 +114,9 @@ def _progress(
 ) -> list[apps_v1.DeploymentCondition]:
     assert deployment.spec and deployment.metadata
     current = find(conditions, PROGRESSING)
-    subject = f'ReplicaSet "{new.metadata.name}"' if new and new.metadata else f'Deployment "{deployment.metadata.name}"'
+    subject = (
+        f'ReplicaSet "{new.metadata.name}"' if new and new.metadata else f'Deployment "{deployment.metadata.name}"'
+    )
     if deployment.spec.paused:
         if current and current.reason == "DeploymentPaused":
             return conditions

@@ -1,1 +1,5 @@
-"""An async client of any Kubernetes API server: transports, typed calls, watches, kubeconfig."""
+"""Clients of a Kubernetes API server: transports, verbs over typed objects, watches, kubeconfig files."""
+
+from knarr.client.client import Client, DeleteOptions, Page, PatchType, Selection
+
+__all__ = ["Client", "DeleteOptions", "Page", "PatchType", "Selection"]

@@ -98,7 +98,18 @@ def test_get_prints_tables_yaml_json_and_jsonpath(cluster: Cluster, sleeper: str
 
 
 def test_watch_prints_changes_as_they_come(cluster: Cluster, namespace: str) -> None:
-    command = ["kubectl", "--kubeconfig", str(cluster.kubeconfig), "get", "configmaps", "-n", namespace, "-w", "-o", "name"]
+    command = [
+        "kubectl",
+        "--kubeconfig",
+        str(cluster.kubeconfig),
+        "get",
+        "configmaps",
+        "-n",
+        namespace,
+        "-w",
+        "-o",
+        "name",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
         time.sleep(0.5)
@@ -239,7 +250,9 @@ def test_taint_cordon_and_drain(cluster: Cluster, web: str) -> None:
         cluster.kubectl("taint", "nodes", node, "maintenance-")
         cluster.kubectl("cordon", node)
         assert "SchedulingDisabled" in cluster.kubectl("get", "nodes")
-        drained = cluster.kubectl("drain", node, "--force", "--pod-selector=app=web", "--ignore-daemonsets", "--timeout=90s")
+        drained = cluster.kubectl(
+            "drain", node, "--force", "--pod-selector=app=web", "--ignore-daemonsets", "--timeout=90s"
+        )
         assert "drained" in drained
         pods = wait_until(lambda: cluster.get("pods", "-n", web, "-l", "app=web")["items"])
         assert {pod["status"]["phase"] for pod in pods} == {"Pending"}
@@ -272,8 +285,12 @@ def test_bad_manifests_are_refused_in_upstreams_words(cluster: Cluster, namespac
 
     assert 'unknown field "spec.replica"' in refused(WEB.replace("replicas: 2", "replica: 2"))
     assert "cannot be handled as a Deployment" in refused(WEB.replace("replicas: 2", "replicas: two"))
-    assert "spec.template.spec.containers[0].name: Required value" in refused(WEB.replace("- name: web", "- tty: false"))
-    assert "a lowercase RFC 1123 subdomain must consist of" in refused(SLEEPER.replace("name: sleeper", "name: Bad_Name"))
+    assert "spec.template.spec.containers[0].name: Required value" in refused(
+        WEB.replace("- name: web", "- tty: false")
+    )
+    assert "a lowercase RFC 1123 subdomain must consist of" in refused(
+        SLEEPER.replace("name: sleeper", "name: Bad_Name")
+    )
     assert 'no matches for kind "Widget" in version "v1"' in refused(SLEEPER.replace("kind: Pod", "kind: Widget"))
     assert "quantities must match the regular expression" in refused(
         SLEEPER.replace("name: main", 'name: main, resources: {requests: {cpu: "1x"}}')

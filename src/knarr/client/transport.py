@@ -18,7 +18,6 @@ from knarr.kit.http import errors as http_errors
 from knarr.kit.http.messages import ByteStream, Handler, Headers, Peer, Request, Response, Streamed
 from knarr.kit.http.stream import pipe
 
-
 _TIMEOUTS = http_client.Timeouts()
 
 

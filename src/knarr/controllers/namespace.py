@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from knarr.api import errors
 from knarr.api.scheme import Resource
-from knarr.client import kinds
+from knarr.client import DeleteOptions, Selection, discovery, kinds
 from knarr.control import Context, loop
 
 FINALIZER = "kubernetes"
@@ -133,7 +133,7 @@ class Reconciler:
     async def _empty(self, namespace: str) -> Remains:
         remains = Remains()
         try:
-            resources = await self._client.resources()
+            resources = await discovery.resources(self._client)
         except errors.StatusError as err:
             remains.discovery_error = f"Discovery failed for some groups: {err}"
             return remains
@@ -153,7 +153,8 @@ class Reconciler:
             if not (await self._client.list(kind, namespace=namespace, limit=1)).items:
                 return
             if "deletecollection" in resource.verbs:
-                await self._client.delete_collection(kind, namespace=namespace, propagation="Background")
+                options = DeleteOptions(propagation="Background")
+                await self._client.delete_collection(kind, Selection(namespace), options=options)
             left = (await self._client.list(kind, namespace=namespace)).items
             if "deletecollection" not in resource.verbs:
                 for item in left:

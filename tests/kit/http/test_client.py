@@ -235,7 +235,10 @@ UPGRADE = Headers({"Connection": "Upgrade", "Upgrade": "X"})
 
 
 async def test_upgrade_gives_a_byte_stream():
-    async with serving(upgrader) as caller, caller.open_upgrade(Request("POST", "/", headers=UPGRADE)) as (response, stream):
+    async with (
+        serving(upgrader) as caller,
+        caller.open_upgrade(Request("POST", "/", headers=UPGRADE)) as (response, stream),
+    ):
         assert response.headers.get("upgrade") == "X"
         await stream.write(b"hello")
         assert await stream.read() == b"HELLO"

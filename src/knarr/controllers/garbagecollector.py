@@ -1,0 +1,240 @@
+"""Deletes what nobody owns any more, and carries out foreground and orphaning deletions.
+
+Every kind that can be listed, watched and deleted is followed, custom ones too: `ownership.Graph` takes in the metadata
+of all objects and says whose fate to look at. Before anything is deleted its owners are read from the API itself, since
+watches of different kinds run apart.
+
+Upstream counterpart: pkg/controller/garbagecollector.
+"""
+
+import msgspec
+from lightkube.models import meta_v1
+
+from knarr.api import errors
+from knarr.api.scheme import Resource
+from knarr.client import DeleteOptions, PatchType, discovery, kinds
+from knarr.control import Context, informer, loop
+from knarr.controllers.ownership import (
+    FOREGROUND,
+    ORPHAN,
+    Delete,
+    Detach,
+    Due,
+    Graph,
+    Identity,
+    Node,
+    Owner,
+    Owners,
+    plan,
+)
+
+DISCOVERY_PERIOD_S = 30.0
+ABSENT_RETRY_S = 5.0
+IGNORED = frozenset({"events", "events.events.k8s.io"})
+"""Resources that own nothing and are owned by nothing but come in masses."""
+ATTEMPT_DELETE, ATTEMPT_ORPHAN = "delete", "orphan"
+"""The two kinds of work; a request's namespace says which, its name is the uid."""
+
+
+class PartialObject(msgspec.Struct):
+    """What is decoded of every object: the rest of its bytes is skipped."""
+
+    metadata: meta_v1.ObjectMeta
+    apiVersion: str = ""
+    kind: str = ""
+
+
+class GarbageCollector:
+    """Follows all kinds and deletes by ownership.
+
+    Args:
+        context: Client, informers and clock.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._client = context.client
+        self._graph = Graph()
+        self._followed: dict[str, Resource] = {}
+        self._informers: list[informer.Informer[PartialObject]] = []
+        self._absent: set[str] = set()
+        self.controller = loop.Controller("garbagecollector", self, context, workers=20)
+
+    async def run(self) -> None:
+        """Look for new resources again and again; the controller's loop runs beside."""
+        while True:
+            await self._follow_new_resources()
+            await self._context.clock.sleep(DISCOVERY_PERIOD_S)
+
+    async def reconcile(self, request: loop.Request) -> loop.Result:
+        """Look at one object's fate; the request's namespace says whether to delete or to orphan."""
+        node = self._graph.get(request.name)
+        if node is None:
+            return loop.Result()
+        if request.namespace == ATTEMPT_ORPHAN:
+            return await self._orphan(node)
+        return await self._attempt_delete(node)
+
+    async def _follow_new_resources(self) -> None:
+        for resource in await discovery.resources(self._client):
+            usable = {"delete", "list", "watch"} <= set(resource.verbs)
+            if not usable or resource.qualified in IGNORED or resource.qualified in self._followed:
+                continue
+            self._followed[resource.qualified] = resource
+            following = self._context.informers.of(kinds.Kind(resource, PartialObject))
+            api_version, kind = resource.api_version, resource.kind
+            following.on_change(
+                lambda old, new, api_version=api_version, kind=kind: self._observe(old, new, api_version, kind)
+            )
+            self._informers.append(following)
+
+    def _observe(self, old: PartialObject | None, new: PartialObject | None, api_version: str, kind: str) -> None:
+        if new is None:
+            assert old is not None
+            self._absent.discard(old.metadata.uid or "")
+            self._enqueue(self._graph.forget(old.metadata.uid or ""))
+            return
+        meta = new.metadata
+        identity = Identity(api_version, kind, meta.namespace or "", meta.name or "")
+        due = self._graph.observe(
+            meta.uid or "",
+            identity,
+            owners_of(meta),
+            is_deleting=meta.deletionTimestamp is not None,
+            finalizers=frozenset(meta.finalizers or ()),
+        )
+        self._enqueue(due)
+
+    def _enqueue(self, due: Due) -> None:
+        for uid in due.delete:
+            self.controller.add(loop.Request(ATTEMPT_DELETE, uid))
+        for uid in due.orphan:
+            self.controller.add(loop.Request(ATTEMPT_ORPHAN, uid))
+
+    async def _attempt_delete(self, node: Node) -> loop.Result:
+        live = await self._read(node.identity)
+        if live is None or live.metadata.uid != node.uid:
+            if node.is_virtual:  # the owner that others name does not exist
+                self._enqueue(self._graph.forget(node.uid))
+                return loop.Result()
+            return loop.Result(requeue_after_s=ABSENT_RETRY_S)  # its own watch will tell
+        if live.metadata.deletionTimestamp is not None:
+            if node.is_deleting_dependents:
+                await self._finish_foreground(node, live)
+            return loop.Result()
+        if node.is_virtual:  # it exists, but its watch has not told yet
+            return loop.Result(requeue_after_s=ABSENT_RETRY_S)
+        fresh = Node(node.uid, node.identity, {owner.uid: owner for owner in owners_of(live.metadata)}, node.dependents)
+        fresh.finalizers = frozenset(live.metadata.finalizers or ())
+        fates = await self._fates(fresh)
+        await self._act(fresh, live, plan(fresh, fates, has_waiting_dependents=self._has_waiting_dependents(fresh)))
+        return loop.Result()
+
+    async def _fates(self, node: Node) -> Owners:
+        solid, dangling, waiting = [], [], []
+        for owner in node.owners.values():
+            live = None if owner.uid in self._absent else await self._read(owner.identity)
+            if live is None or live.metadata.uid != owner.uid:
+                self._absent.add(owner.uid)
+                dangling.append(owner)
+            elif live.metadata.deletionTimestamp is not None and FOREGROUND in (live.metadata.finalizers or ()):
+                waiting.append(owner)
+            else:
+                solid.append(owner)
+        return Owners(tuple(solid), tuple(dangling), tuple(waiting))
+
+    def _has_waiting_dependents(self, node: Node) -> bool:
+        dependents = (self._graph.get(uid) for uid in node.dependents)
+        return any(one is not None and one.is_deleting_dependents for one in dependents)
+
+    async def _act(self, node: Node, live: PartialObject, decision: object) -> None:
+        match decision:
+            case Detach(uids):
+                left = [one for one in live.metadata.ownerReferences or () if one.uid not in uids]
+                await self._patch(node, {"metadata": {"ownerReferences": left, "uid": node.uid}})
+            case Delete(policy, unblock):
+                if unblock:
+                    cleared = [
+                        msgspec.structs.replace(one, blockOwnerDeletion=False)
+                        for one in live.metadata.ownerReferences or ()
+                    ]
+                    await self._patch(node, {"metadata": {"ownerReferences": cleared, "uid": node.uid}})
+                await self._delete(node, live, policy)
+
+    async def _finish_foreground(self, node: Node, live: PartialObject) -> None:
+        blocking = self._graph.blocking_dependents(node)
+        for dependent in blocking:
+            if not dependent.is_deleting_dependents:
+                self.controller.add(loop.Request(ATTEMPT_DELETE, dependent.uid))
+        if not blocking:
+            await self._remove_finalizer(node, live, FOREGROUND)
+
+    async def _orphan(self, node: Node) -> loop.Result:
+        for uid in sorted(node.dependents):
+            dependent = self._graph.get(uid)
+            if dependent is None or dependent.is_virtual:
+                continue
+            live = await self._read(dependent.identity)
+            if live is None or live.metadata.uid != uid:
+                continue
+            left = [one for one in live.metadata.ownerReferences or () if one.uid != node.uid]
+            if len(left) != len(live.metadata.ownerReferences or ()):
+                await self._patch(dependent, {"metadata": {"ownerReferences": left, "uid": uid}})
+        live = await self._read(node.identity)
+        if live is not None and live.metadata.uid == node.uid:
+            await self._remove_finalizer(node, live, ORPHAN)
+        return loop.Result()
+
+    async def _remove_finalizer(self, node: Node, live: PartialObject, finalizer: str) -> None:
+        left = [one for one in live.metadata.finalizers or () if one != finalizer]
+        if len(left) != len(live.metadata.finalizers or ()):
+            version = live.metadata.resourceVersion
+            await self._patch(node, {"metadata": {"finalizers": left, "uid": node.uid, "resourceVersion": version}})
+
+    def _kind(self, identity: Identity) -> kinds.Kind[PartialObject] | None:
+        for resource in self._followed.values():
+            if (resource.api_version, resource.kind) == (identity.api_version, identity.kind):
+                return kinds.Kind(resource, PartialObject)
+        return None
+
+    async def _read(self, identity: Identity) -> PartialObject | None:
+        kind = self._kind(identity)
+        if kind is None:
+            return None
+        try:
+            return await self._client.get(kind, identity.name, namespace=identity.namespace)
+        except errors.NotFound:
+            return None
+
+    async def _patch(self, node: Node, body: dict[str, object]) -> None:
+        kind = self._kind(node.identity)
+        assert kind is not None
+        try:
+            await self._client.patch(kind, node.identity.name, body, PatchType.MERGE, namespace=node.identity.namespace)
+        except errors.NotFound:
+            pass
+
+    async def _delete(self, node: Node, live: PartialObject, policy: str) -> None:
+        kind = self._kind(node.identity)
+        assert kind is not None
+        try:
+            await self._client.delete(
+                kind,
+                node.identity.name,
+                namespace=node.identity.namespace,
+                options=DeleteOptions(propagation=policy, uid=node.uid, revision=live.metadata.resourceVersion or ""),
+            )
+        except errors.NotFound:
+            pass
+
+
+def owners_of(meta: meta_v1.ObjectMeta) -> list[Owner]:
+    """Return an object's owner references; owners are looked for in its own namespace."""
+    return [
+        Owner(
+            Identity(one.apiVersion, one.kind, meta.namespace or "", one.name),
+            one.uid,
+            blocks=bool(one.blockOwnerDeletion),
+        )
+        for one in meta.ownerReferences or ()
+    ]

@@ -1,0 +1,1 @@
+"""Pods on this node: one worker each that plans from what it observes and acts through the runtime."""

@@ -1,0 +1,1 @@
+"""What a request that is allowed may not do all the same, and what is filled in on its way."""

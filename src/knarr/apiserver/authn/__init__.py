@@ -1,0 +1,1 @@
+"""Who makes a request: certificates, tokens, front proxies, and acting as somebody else."""

@@ -1,0 +1,113 @@
+"""What a user may do: the first authorizer that has an opinion decides; without one the answer is no.
+
+Upstream counterpart: k8s.io/apiserver/pkg/authorization/{authorizer,union} (v1.37).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from knarr.api import errors
+from knarr.api.user import MASTERS, User
+
+if TYPE_CHECKING:
+    from knarr.apiserver.requestinfo import RequestInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an authorizer says.
+
+    Attributes:
+        allowed: Whether the user may.
+        reason: Why, for people; may be empty.
+    """
+
+    allowed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a user may do in a namespace, as SelfSubjectRulesReview tells it.
+
+    Attributes:
+        resource_rules: PolicyRules about resources.
+        non_resource_rules: PolicyRules about paths.
+        incomplete: Whether an authorizer cannot list its rules.
+        error: Why the list is incomplete.
+    """
+
+    resource_rules: Sequence[dict[str, Any]] = ()
+    non_resource_rules: Sequence[dict[str, Any]] = ()
+    incomplete: bool = False
+    error: str = ""
+
+
+class Mode(Protocol):
+    """One authorizer."""
+
+    def authorize(self, user: User, info: RequestInfo) -> Decision:
+        """Return whether the user may do this, `allowed` false meaning no opinion."""
+
+    def rules_for(self, user: User, namespace: str) -> Rules:
+        """Return what the user may do in a namespace, and everywhere."""
+
+
+class Authorizer:
+    """Members of system:masters may do anything; everybody else what one of the modes allows.
+
+    Args:
+        modes: In order.
+    """
+
+    def __init__(self, modes: Iterable[Mode]) -> None:
+        self._modes = tuple(modes)
+
+    def authorize(self, user: User, info: RequestInfo) -> Decision:
+        """Decide whether a user may do what a request asks."""
+        if MASTERS in user.groups:
+            return Decision(True)
+        reasons = []
+        for mode in self._modes:
+            decision = mode.authorize(user, info)
+            if decision.allowed:
+                return decision
+            if decision.reason:
+                reasons.append(decision.reason)
+        return Decision(False, "\n".join(reasons))
+
+    def rules_for(self, user: User, namespace: str) -> Rules:
+        """List what a user may do in a namespace, and everywhere."""
+        everything: list[dict[str, Any]] = []
+        paths: list[dict[str, Any]] = []
+        problems = []
+        incomplete = False
+        if MASTERS in user.groups:
+            everything.append({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})
+            paths.append({"verbs": ["*"], "nonResourceURLs": ["*"]})
+        for mode in self._modes:
+            rules = mode.rules_for(user, namespace)
+            everything += rules.resource_rules
+            paths += rules.non_resource_rules
+            incomplete = incomplete or rules.incomplete
+            if rules.error:
+                problems.append(rules.error)
+        return Rules(everything, paths, incomplete, "; ".join(problems))
+
+
+def forbidden(user: User, info: RequestInfo, reason: str) -> errors.Forbidden:
+    """Make the error that answers a request which is not allowed.
+
+    Source: k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go (v1.37): the words and what comes first.
+    """
+    resource = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
+    name = info.name
+    if not info.is_resource_request:
+        words = f'User "{user.name}" cannot {info.verb} path "{info.path}"'
+        return errors.Forbidden("", "", "", f"{words}: {reason}" if reason else words)
+    words = f'User "{user.name}" cannot {info.verb} resource "{resource}" in API group "{info.group}"'
+    words += f' in the namespace "{info.namespace}"' if info.namespace else " at the cluster scope"
+    return errors.Forbidden(info.group, info.resource, name, f"{words}: {reason}" if reason else words)

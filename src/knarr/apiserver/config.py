@@ -1,0 +1,84 @@
+"""What an API server is told at start: the counterpart of kube-apiserver's command line."""
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from knarr.kit import clock as clocks
+from knarr.store import backend as backends
+from knarr.store import compaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A certificate and its private key as PEM files, read again when they change."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings of one API server. Everything but the backend has a default that suits a test.
+
+    Attributes:
+        backend: Where objects are kept; not yet open.
+        clock: Tells the time for timestamps, token lifetimes and timeouts.
+        random: Draws generated names and addresses.
+        history: How much of the past watches and lists can read.
+        host: Address to listen on; empty means all.
+        port: Port to listen on; 0 takes a free one; None listens nowhere: only the in-process transport is served.
+        serving: The server's certificate; None (with a port) serves plain HTTP, for tests.
+        client_ca: Authority of client certificates; None accepts none.
+        front_proxy_ca: Authority of the proxies that may name a user in X-Remote-* headers.
+        front_proxy_client: Credentials shown to aggregated API servers.
+        kubelet_client: Credentials shown to node agents.
+        kubelet_ca: Authority of the node agents' certificates; None trusts any, as kube-apiserver does by default.
+        signing_key: Private key (PEM) of service account tokens; None makes one for this process.
+        issuer: The issuer of service account tokens.
+        audiences: Audiences that tokens may be meant for; empty means the issuer.
+        anonymous: Whether requests without credentials are let in as system:anonymous.
+        advertise_address: The address of this server in the `kubernetes` Service.
+        advertise_port: Its port there; 0 means the one listened on.
+        service_cidrs: Addresses of Services, one range a family, the primary one first.
+        node_ports: First and last node port.
+        disabled_admission: Names of admission plugins that are left out.
+        enabled_admission: Names of plugins that run besides the default ones.
+        max_requests: Most reads served at a time; 0 means any number.
+        max_mutating_requests: Most writes served at a time; 0 means any number.
+        request_timeout_s: How long a request may take that is neither a watch nor a stream.
+        min_watch_timeout_s: A watch without `timeoutSeconds` ends after one to two times this.
+    """
+
+    backend: backends.Backend
+    clock: clocks.Clock = field(default_factory=clocks.SystemClock)
+    random: Random = field(default_factory=Random)
+    history: compaction.History = compaction.DEFAULT
+    host: str = "127.0.0.1"
+    port: int | None = None
+    serving: Pair | None = None
+    client_ca: Path | None = None
+    front_proxy_ca: Path | None = None
+    front_proxy_client: Pair | None = None
+    kubelet_client: Pair | None = None
+    kubelet_ca: Path | None = None
+    signing_key: Path | None = None
+    issuer: str = "https://kubernetes.default.svc.cluster.local"
+    audiences: tuple[str, ...] = ()
+    anonymous: bool = True
+    advertise_address: str = "127.0.0.1"
+    advertise_port: int = 0
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
+    node_ports: tuple[int, int] = (30000, 32767)
+    disabled_admission: tuple[str, ...] = ()
+    enabled_admission: tuple[str, ...] = ()
+    max_requests: int = 400
+    max_mutating_requests: int = 200
+    request_timeout_s: float = 60.0
+    min_watch_timeout_s: float = 1800.0
+
+    @property
+    def service_address(self) -> str:
+        """The address of the `kubernetes` Service: the first of the primary range."""
+        return str(ipaddress.ip_network(self.service_cidrs[0])[1])

@@ -161,10 +161,10 @@ def test_exec_streams_input_output_and_exit_code(cluster: Cluster, sleeper: str)
     assert cluster.kubectl("exec", "-i", "sleeper", *n, "--", "tr", "a-z", "A-Z", stdin="quiet") == "QUIET"
     failed = cluster.kubectl("exec", "sleeper", *n, "--", "sh", "-c", "exit 7", check=False)
     assert "exit code 7" in failed
+    command = f"kubectl --kubeconfig {cluster.kubeconfig} exec -it sleeper -n {sleeper} -- sh -c 'tty; stty size'"
     terminal = subprocess.run(
-        ["script", "-qec", f"kubectl --kubeconfig {cluster.kubeconfig} exec -it sleeper -n {sleeper} -- sh -c 'tty; stty size'", "/dev/null"],  # fmt: skip
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+        ["script", "-qec", command, "/dev/null"], capture_output=True, text=True, timeout=60, check=True
+    )
     assert "/dev/pts/" in terminal.stdout
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from typing import Any
 
@@ -16,6 +17,25 @@ def add_name(parser: argparse.ArgumentParser) -> None:
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Add `-o json`."""
     parser.add_argument("-o", "--output", choices=["json"], help="print data as JSON")
+
+
+def add_kubeconfig(parser: argparse.ArgumentParser) -> None:
+    """Add `--kubeconfig`."""
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", help="that file only (default: the first of $KUBECONFIG, else ~/.kube/config)"
+    )
+
+
+def seconds(text: str) -> float:
+    """Parse a duration: seconds, or a number with s, m or h.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds, or a number followed by s, m or h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def print_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Takes away what a stopped cluster could leave on the machine: processes, mounts, cgroups, network namespaces.
+"""Takes away what a stopped cluster could leave on the machine: processes, mounts (network namespaces are mounts too), cgroups.
 
 Everything is found by the cluster's own folders and names, so that other clusters and programs are never touched, and
 every step may be repeated.
@@ -17,7 +17,6 @@ from knarr.cluster.settings import Settings
 
 CGROUP_MOUNT = Path("/sys/fs/cgroup")
 KILL_TIMEOUT_S = 10.0
-NETNS = Path("/run/netns")
 
 
 def processes_below(folder: Path) -> list[int]:
@@ -85,27 +84,16 @@ def remove_cgroups(root: str) -> None:
             folder.rmdir()
 
 
-def remove_namespaces(names: Iterable[str]) -> None:
-    """Remove named network namespaces that containerd made for sandboxes."""
-    for name in names:
-        point = NETNS / name
-        if point.exists():
-            subprocess.run(["umount", "-l", str(point)], check=False, capture_output=True)
-            point.unlink(missing_ok=True)
-
-
-def sweep(layout: Layout, settings: Settings, namespaces: Iterable[str]) -> None:
+def sweep(layout: Layout, settings: Settings) -> None:
     """Take away everything on the machine that belongs to the cluster, whatever state it was left in.
 
     Args:
         layout: Whose folders.
         settings: Whose names.
-        namespaces: Names of network namespaces below /run/netns that its sandboxes used.
     """
     end_processes(
         [*processes_in_cgroup(settings.cgroup_root), *processes_below(layout.data), *processes_below(layout.run)]
     )
-    remove_namespaces(namespaces)
     unmount(mounts_below([layout.data, layout.run]))
     remove_cgroups(settings.cgroup_root)
 

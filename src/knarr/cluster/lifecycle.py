@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from lightkube.models import core_v1
 
 from knarr.api import errors as api_errors
-from knarr.client import Client, transport
-from knarr.cluster import credentials, dnsprobe, doctor, settings, supervisor
+from knarr.client import Client
+from knarr.cluster import access, cleanup, credentials, dnsprobe, doctor, node, settings, supervisor
 from knarr.cluster.errors import ClusterError, HostUnfit, WaitTimeout
 from knarr.cluster.layout import Layout
 from knarr.cluster.settings import Settings
@@ -101,6 +102,32 @@ def stop_process(layout: Layout, process: str, *, timeout_s: float = STOP_TIMEOU
     pid_file.unlink(missing_ok=True)
 
 
+async def stop(layout: Layout, *, progress: Progress) -> None:
+    """Stop a cluster: its processes, its pods, and whatever they hold of the machine.
+
+    Args:
+        layout: Whose; one that is stopped already is swept again.
+        progress: Told what happens.
+
+    Raises:
+        ClusterNotFound: There is no such cluster here.
+    """
+    decided = settings.load(layout)
+    for process in ("supervisor", "agent", "server"):  # the latter two are orphans of a supervisor that was killed
+        stop_process(layout, process)
+    progress("processes have ended")
+    await node.remove_pods(layout)
+    progress("pods have ended")
+    await node.remove_network(decided)
+    cleanup.sweep(layout, decided)
+    shutil.rmtree(layout.run, ignore_errors=True)
+
+
+def delete(layout: Layout) -> None:
+    """Delete the data folder of a stopped cluster."""
+    shutil.rmtree(layout.data)
+
+
 async def wait_ready(layout: Layout, decided: Settings, *, timeout_s: float, progress: Progress) -> None:
     """Wait until the API answers, the node is Ready, the default account exists and cluster DNS answers.
 
@@ -109,13 +136,8 @@ async def wait_ready(layout: Layout, decided: Settings, *, timeout_s: float, pro
         ClusterError: The supervisor ended.
     """
     began = time.monotonic()
-    async with transport.open_https(
-        decided.server_url,
-        ca_file=layout.pki / "ca.crt",
-        certificate_file=layout.pki / "admin.crt",
-        key_file=layout.pki / "admin.key",
-    ) as https:
-        for stage in _stages(Client(https), decided):
+    async with access.open_admin(layout, decided) as client:
+        for stage in _stages(client, decided):
             while not await stage.is_reached():
                 if supervisor.read_pid(layout.pid_file("supervisor")) is None:
                     raise ClusterError(f"the supervisor ended; see {layout.logs / 'supervisor.log'}")

@@ -1,0 +1,60 @@
+"""`knarr up`: start a cluster, creating it if need be, and wait until it works."""
+
+import argparse
+import asyncio
+import time
+from pathlib import Path
+
+from knarr.cli import options
+from knarr.client import kubeconfig
+from knarr.cluster import credentials, doctor, lifecycle
+from knarr.cluster.layout import Layout
+
+WAIT_S = 120.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    options.add_name(parser)
+    options.add_kubeconfig(parser)
+    options.add_output(parser)
+    parser.add_argument(
+        "--wait",
+        type=options.seconds,
+        default=WAIT_S,
+        metavar="SECONDS",
+        help="how long to wait until the cluster works, such as 90 or 2m; 0 does not wait (default: 120)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Bring the cluster up; running it again changes nothing."""
+    layout = Layout.of(arguments.name)
+    began = time.monotonic()
+    for finding in doctor.examine(layout):
+        if finding.verdict is doctor.Verdict.WARNING:
+            options.say(f"warning: {finding.check}: {finding.detail}; {finding.fix}")
+    decided = lifecycle.prepare(layout)
+    if lifecycle.start(layout):
+        options.say(f"starting cluster {layout.name}")
+    else:
+        options.say(f"cluster {layout.name} is running already")
+    path = Path(arguments.kubeconfig) if arguments.kubeconfig else kubeconfig.default_path()
+    kubeconfig.merge(path, credentials.admin_kubeconfig(layout, decided))
+    if arguments.wait:
+        waiting = lifecycle.wait_ready(layout, decided, timeout_s=arguments.wait, progress=options.say)
+        asyncio.run(waiting)
+    if arguments.output == "json":
+        options.print_json(
+            {
+                "name": layout.name,
+                "server": decided.server_url,
+                "context": layout.context,
+                "kubeconfig": str(path),
+                "node": decided.node_name,
+                "seconds": round(time.monotonic() - began, 3),
+            }
+        )
+    else:
+        options.say(f"context {layout.context} is in {path}; try `kubectl get nodes`")
+    return 0

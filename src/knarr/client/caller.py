@@ -52,8 +52,18 @@ class Caller:
         body: bytes = b"",
         content_type: str = JSON,
         timeout_s: float | None = None,
+        attempts: int = MAX_RETRIES + 1,
     ) -> Response:
         """Send a request and return its answer if it succeeded.
+
+        Args:
+            method: GET, POST and so on.
+            path: Where.
+            query: Parameters.
+            body: What to send.
+            content_type: What it is.
+            timeout_s: How long to wait for each answer; None takes the transport's.
+            attempts: How often to try at most when the server asks to come back or is not reached.
 
         Raises:
             StatusError: the server's error.
@@ -65,14 +75,14 @@ class Caller:
             try:
                 response = await self.transport.request(request, timeout_s=timeout_s)
             except http_errors.HttpError as err:
-                if not self._may_repeat(err, method, attempt):
+                if attempt + 1 >= attempts or not self._may_repeat(err, method, attempt):
                     raise unreachable(err) from err
                 delay_s = LOST_RETRY_S
             else:
                 if response.status < 400:
                     return response
                 delay = retry_after_s(response)
-                if delay is None or attempt >= MAX_RETRIES:
+                if delay is None or attempt + 1 >= attempts:
                     raise error_of(response)
                 delay_s = delay
             attempt += 1

@@ -30,6 +30,8 @@ T = TypeVar("T")
 PAGE_SIZE = 500
 """Objects asked for at a time in a list, as client-go's pager."""
 
+READY_TIMEOUT_S = 5.0
+
 
 class PatchType(Enum):
     """How a patch is written: its media type."""
@@ -440,6 +442,14 @@ class Client:
     ) -> Response:
         """Send any request; errors are raised as everywhere."""
         return await self.caller.send(method, path, query=query, body=body, content_type=content_type)
+
+    async def is_ready(self) -> bool:
+        """Tell whether the server answers and says that it is ready."""
+        try:
+            await self.caller.send("GET", "/readyz", timeout_s=READY_TIMEOUT_S, attempts=1)
+        except errors.StatusError:
+            return False
+        return True
 
     async def aclose(self) -> None:
         """Let go of the connections."""

@@ -9,6 +9,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Protocol
 
 from knarr.api.user import User
@@ -94,6 +95,25 @@ class HttpsTransport:
             return request
         headers = Headers.from_lower([*request.headers, ("authorization", value)])
         return Request(request.method, request.path, request.query, headers, request.body)
+
+
+@contextlib.asynccontextmanager
+async def open_https(
+    url: str, *, ca_file: Path | None = None, certificate_file: Path | None = None, key_file: Path | None = None
+) -> AsyncIterator[HttpsTransport]:
+    """Give a transport that proves who it is by certificate files, and close it afterwards.
+
+    Args:
+        url: "https://host:port".
+        ca_file: The authority that signed the server's certificate; None means the system's.
+        certificate_file: The client's certificate.
+        key_file: Its key.
+    """
+    made = HttpsTransport(url, tls=TlsFiles(ca_file, certificate_file, key_file))
+    try:
+        yield made
+    finally:
+        await made.aclose()
 
 
 class InProcessTransport:

@@ -15,8 +15,7 @@ import msgspec
 from lightkube.models import apps_v1, core_v1, meta_v1
 from msgspec.structs import replace
 
-from knarr.api import errors
-from knarr.control import Context, loop, owners
+from knarr.control import owners
 from knarr.controllers import deployment_status as status
 from knarr.controllers import rollout
 

@@ -13,8 +13,7 @@ import msgspec
 from lightkube.models import core_v1, discovery_v1, meta_v1
 from msgspec.structs import replace
 
-from knarr.api import errors
-from knarr.control import Context, loop, owners
+from knarr.control import owners
 from knarr.controllers import pods as podinfo
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"

@@ -7,6 +7,8 @@ watches of different kinds run apart.
 Upstream counterpart: pkg/controller/garbagecollector.
 """
 
+import contextlib
+
 import msgspec
 from lightkube.models import meta_v1
 
@@ -209,23 +211,19 @@ class GarbageCollector:
     async def _patch(self, node: Node, body: dict[str, object]) -> None:
         kind = self._kind(node.identity)
         assert kind is not None
-        try:
+        with contextlib.suppress(errors.NotFound):
             await self._client.patch(kind, node.identity.name, body, PatchType.MERGE, namespace=node.identity.namespace)
-        except errors.NotFound:
-            pass
 
     async def _delete(self, node: Node, live: PartialObject, policy: str) -> None:
         kind = self._kind(node.identity)
         assert kind is not None
-        try:
+        with contextlib.suppress(errors.NotFound):
             await self._client.delete(
                 kind,
                 node.identity.name,
                 namespace=node.identity.namespace,
                 options=DeleteOptions(propagation=policy, uid=node.uid, revision=live.metadata.resourceVersion or ""),
             )
-        except errors.NotFound:
-            pass
 
 
 def owners_of(meta: meta_v1.ObjectMeta) -> list[Owner]:

@@ -150,7 +150,7 @@ class Reconciler:
     async def _empty_resource(self, resource: Resource, namespace: str, remains: Remains) -> None:
         kind = kinds.untyped(resource)
         try:
-            if not (await self._client.list(kind, namespace=namespace, limit=1)).items:
+            if not (await self._client.list_page(kind, Selection(namespace), limit=1)).items:
                 return
             if "deletecollection" in resource.verbs:
                 options = DeleteOptions(propagation="Background")
@@ -197,5 +197,5 @@ class Reconciler:
 def build(context: Context) -> loop.Controller:
     """Assemble the controller."""
     controller = loop.Controller("namespace", Reconciler(context), context, workers=5)
-    controller.watch(core_v1.Namespace, lambda namespace: [loop.Request("", namespace.metadata.name)])
+    controller.watch(core_v1.Namespace, loop.itself)
     return controller

@@ -56,5 +56,5 @@ class Reconciler:
 def build(context: Context) -> loop.Controller:
     """Assemble the controller."""
     controller = loop.Controller("root-ca-certificate-publisher", Reconciler(context, context.root_ca), context)
-    controller.watch(core_v1.Namespace, lambda namespace: [loop.Request("", namespace.metadata.name)])
+    controller.watch(core_v1.Namespace, loop.itself)
     return controller

@@ -6,7 +6,7 @@ Upstream counterpart: pkg/controller/serviceaccount/serviceaccounts_controller.g
 from lightkube.models import core_v1, meta_v1
 
 from knarr.api import errors
-from knarr.control import Context, loop
+from knarr.control import Context, informer, loop
 
 NAME = "default"
 
@@ -48,6 +48,6 @@ def is_active(namespace: core_v1.Namespace) -> bool:
 def build(context: Context) -> loop.Controller:
     """Assemble the controller."""
     controller = loop.Controller("serviceaccount", Reconciler(context), context)
-    controller.watch(core_v1.Namespace, lambda namespace: [loop.Request("", namespace.metadata.name)])
-    controller.watch(core_v1.ServiceAccount, lambda account: [loop.Request("", account.metadata.namespace)])
+    controller.watch(core_v1.Namespace, loop.itself)
+    controller.watch(core_v1.ServiceAccount, lambda account: [loop.Request("", informer.key_of(account)[0])])
     return controller

@@ -1,27 +1,23 @@
 """The admission chain: plugins that may change an object, then plugins that may refuse it.
 
-A plugin is a value: its name, what it looks at, and up to two coroutines. `admit` runs before the registry strategy and may
+A plugin is a value: its name, what it looks at, and up to two coroutines. `mutate` runs before the registry strategy and may
 change `request.object`; `validate` runs after the object has been validated and must leave it alone. The chain finds out
 once for each kind of request which plugins look at it, so that a request pays for those alone.
 
 Upstream counterpart: k8s.io/apiserver/pkg/admission (v1.37).
 """
 
-from __future__ import annotations
-
 import random as randoms
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from knarr.api import errors
+from knarr.api.scheme import Resource
 from knarr.api.user import User
+from knarr.apiserver.authz.authorizer import Authorizer
+from knarr.apiserver.registry import Registry
 from knarr.kit.clock import Clock
-
-if TYPE_CHECKING:
-    from knarr.api.scheme import Resource
-    from knarr.apiserver.authz.authorizer import Authorizer
-    from knarr.apiserver.registry import Registry
 
 Object = dict[str, Any]
 
@@ -48,6 +44,7 @@ class AdmissionRequest:
         options: The decoded CreateOptions, UpdateOptions, PatchOptions or DeleteOptions.
         warnings: Plugins append what the response should warn of.
         annotations: Plugins set what the audit log should note.
+        kind: Of `object`, where it differs from the resource's: "Binding", "Eviction", "Scale".
     """
 
     operation: str
@@ -62,6 +59,7 @@ class AdmissionRequest:
     options: Object = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
+    kind: str = ""
 
     @property
     def target(self) -> str:
@@ -92,14 +90,14 @@ class Plugin:
         name: As upstream's, such as "NamespaceLifecycle".
         operations: Which operations it looks at.
         targets: Which `AdmissionRequest.target`s it looks at; None means all, subresources too.
-        admit: Changes `request.object` or refuses.
+        mutate: Changes `request.object` or refuses.
         validate: Refuses, by raising a `StatusError`.
     """
 
     name: str
     operations: frozenset[str]
     targets: frozenset[str] | None = None
-    admit: Step | None = None
+    mutate: Step | None = None
     validate: Step | None = None
 
     def is_interested(self, operation: str, target: str) -> bool:
@@ -133,19 +131,19 @@ class Chain:
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         self.plugins = tuple(plugins)
-        self._admit: dict[tuple[str, str], tuple[Step, ...]] = {}
+        self._mutate: dict[tuple[str, str], tuple[Step, ...]] = {}
         self._validate: dict[tuple[str, str], tuple[Step, ...]] = {}
 
-    async def admit(self, request: AdmissionRequest) -> None:
+    async def mutate(self, request: AdmissionRequest) -> None:
         """Let the plugins change `request.object`; before the registry strategy.
 
         Raises:
             StatusError: A plugin refuses.
         """
         key = (request.operation, request.target)
-        steps = self._admit.get(key)
+        steps = self._mutate.get(key)
         if steps is None:
-            steps = self._admit[key] = tuple(one.admit for one in self._interested(*key) if one.admit)
+            steps = self._mutate[key] = tuple(one.mutate for one in self._interested(*key) if one.mutate)
         for step in steps:
             await step(request)
 

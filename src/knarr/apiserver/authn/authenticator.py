@@ -4,13 +4,30 @@ Upstream counterpart: k8s.io/apiserver/pkg/authentication/request/union and pkg/
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from knarr.api import errors
 from knarr.api.user import ALL_AUTHENTICATED, ALL_UNAUTHENTICATED, ANONYMOUS, User
+from knarr.apiserver.authn import impersonation
+from knarr.apiserver.authn.errors import InvalidToken
+from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.kit.http.messages import Request
 
 NOBODY = User(ANONYMOUS, (ALL_UNAUTHENTICATED,))
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """Whom a token names.
+
+    Attributes:
+        user: Without `system:authenticated`.
+        audiences: Those asked for that the token is meant for.
+    """
+
+    user: User
+    audiences: tuple[str, ...]
 
 
 class RequestMethod(Protocol):
@@ -20,8 +37,49 @@ class RequestMethod(Protocol):
         """Return who it is, or None if the request carries no credentials of this kind.
 
         Raises:
-            Unauthorized: It carries some, and they are wrong.
+            InvalidToken: It carries some, and they are wrong.
         """
+
+
+class TokenMethod(Protocol):
+    """One kind of bearer token."""
+
+    def authenticate(self, token: str, audiences: tuple[str, ...]) -> Identified | None:
+        """Return whom a token names, or None if it is of another kind.
+
+        Raises:
+            InvalidToken: It is of this kind, and wrong.
+        """
+
+
+class Tokens:
+    """Tries each kind of token in turn.
+
+    Args:
+        methods: In order.
+        audiences: Of the API server itself; what is asked for where nobody says otherwise.
+    """
+
+    def __init__(self, methods: Iterable[TokenMethod], audiences: tuple[str, ...]) -> None:
+        self._methods = tuple(methods)
+        self.audiences = audiences
+
+    def authenticate(self, token: str, audiences: tuple[str, ...] = ()) -> Identified:
+        """Return whom a token names, as a member of `system:authenticated`.
+
+        Raises:
+            InvalidToken: It is of no known kind, or wrong.
+        """
+        reasons = ["invalid bearer token"]
+        for method in self._methods:
+            try:
+                found = method.authenticate(token, audiences or self.audiences)
+            except InvalidToken as error:
+                reasons.append(error.reason)
+                continue
+            if found is not None:
+                return Identified(with_group(found.user, ALL_AUTHENTICATED), found.audiences)
+        raise InvalidToken(reasons[0] if len(reasons) == 1 else f"[{', '.join(reasons)}]")
 
 
 class Authenticator:
@@ -29,14 +87,16 @@ class Authenticator:
 
     Args:
         methods: In order; the first that knows the user decides.
+        tokens: Reviews bearer tokens; they are one of the methods too.
         is_anonymous_allowed: Whether a request without credentials is `system:anonymous`.
     """
 
-    def __init__(self, methods: Iterable[RequestMethod], *, is_anonymous_allowed: bool = True) -> None:
+    def __init__(self, methods: Iterable[RequestMethod], tokens: Tokens, *, is_anonymous_allowed: bool = True) -> None:
         self._methods = tuple(methods)
+        self.tokens = tokens
         self._is_anonymous_allowed = is_anonymous_allowed
 
-    def authenticate(self, request: Request) -> User:
+    async def authenticate(self, request: Request) -> User:
         """Return who makes a request, as a member of `system:authenticated` unless anonymous.
 
         Raises:
@@ -45,24 +105,33 @@ class Authenticator:
         identity = request.peer.identity
         if isinstance(identity, User):
             return identity
-        refused: errors.Unauthorized | None = None
+        refused: InvalidToken | None = None
         for method in self._methods:
             try:
                 user = method.authenticate(request)
-            except errors.Unauthorized as error:
+            except InvalidToken as error:
                 refused = error
                 continue
             if user is not None:
                 return with_group(user, ALL_AUTHENTICATED)
         if refused is not None:
-            raise refused
+            raise errors.Unauthorized from refused
         if not self._is_anonymous_allowed:
             raise errors.Unauthorized
         return NOBODY
 
+    async def impersonate(self, user: User, request: Request, authorizer: Authorizer) -> User:
+        """Return as whom a user acts: the one in the Impersonate-* headers, which are removed, or the user itself.
+
+        Raises:
+            Forbidden: The user may not act as that one.
+            BadRequest: The headers name groups, a uid or facts of nobody.
+        """
+        return impersonation.impersonate(user, request, authorizer)
+
 
 def with_group(user: User, group: str) -> User:
-    """Return the user as a member of `group` too."""
+    """Return the user as a member of `group` too; the anonymous one stays as it is."""
     if group in user.groups or user.name == ANONYMOUS:
         return user
     return User(user.name, (*user.groups, group), user.uid, user.extra)

@@ -3,17 +3,13 @@
 Upstream counterpart: k8s.io/apiserver/pkg/authorization/{authorizer,union} (v1.37).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from knarr.api import errors
 from knarr.api.user import MASTERS, User
-
-if TYPE_CHECKING:
-    from knarr.apiserver.requestinfo import RequestInfo
+from knarr.apiserver.requestinfo import RequestInfo
 
 
 @dataclass(frozen=True, slots=True)

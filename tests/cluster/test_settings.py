@@ -65,3 +65,7 @@ def test_credentials_are_kept_until_due_and_private(home: Path) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in layout.pki.glob("*.key"))
     config = credentials.admin_kubeconfig(layout, decided)
     assert config["current-context"] == "knarr-demo"
+
+
+def test_a_machine_without_a_network_is_reached_at_its_bridge() -> None:
+    assert settings.plan("a", 1, node_name="n", advertise_address="").advertise_address == "10.243.0.1"

@@ -11,6 +11,8 @@ from types import ModuleType
 from typing import NoReturn
 
 from knarr import __version__
+from knarr.api import errors as api_errors
+from knarr.client import errors as client_errors
 from knarr.cluster import errors
 
 COMMANDS: dict[str, str] = {
@@ -35,6 +37,10 @@ _CODES: Sequence[tuple[type[Exception], int]] = (
     (errors.ClusterNotFound, NOT_FOUND),
     (errors.HostUnfit, HOST_UNFIT),
     (errors.ClusterError, FAILED),
+    (client_errors.BadKubeconfig, FAILED),
+    (client_errors.KubeconfigLocked, FAILED),
+    (client_errors.Unreachable, FAILED),
+    (api_errors.StatusError, FAILED),
 )
 
 
@@ -63,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     assert module is not None
     try:
         return int(module.run(parsed))
-    except errors.ClusterError as err:
+    except tuple(cls for cls, _ in _CODES) as err:
         print(f"knarr: {err}", file=sys.stderr)
         return next(code for cls, code in _CODES if isinstance(err, cls))
     except BrokenPipeError:

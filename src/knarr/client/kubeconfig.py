@@ -1,13 +1,15 @@
-"""kubeconfig files: found, read, and changed without disturbing what else is in them.
+"""Kubeconfig files: loaded into transports, and changed by kind's rules.
 
-A change is made under the lock file that kubectl and kind use (`FILE.lock`, created exclusively), and the new content replaces
-the old at once, readable by its owner alone.
+A change is made under a lock file beside the file (`config.lock`, as client-go's), touches only the entries of its own names, keeps
+all else as it was, and leaves the file readable by its owner alone.
 
-Source: k8s.io/client-go/tools/clientcmd (loader.go, config.go) and sigs.k8s.io/kind/pkg/cluster/internal/kubeconfig (paths.go, merge.go, remove.go).
+Source: k8s.io/client-go/tools/clientcmd (v1.37); kind's pkg/cluster/internal/kubeconfig.
 """
 
+import base64
 import contextlib
 import os
+import ssl
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -16,118 +18,196 @@ from typing import Any
 
 import yaml
 
+from knarr.client.credentials import Basic, Credentials, ExecPlugin, ExecSpec, NoCredentials, TlsFiles, Token, TokenFile
 from knarr.client.errors import BadKubeconfig, KubeconfigLocked
+from knarr.client.transport import HttpsTransport
 
-LOCK_TIMEOUT_S = 10.0
+LOCK_TIMEOUT_S = 5.0
 LOCK_POLL_S = 0.05
-SECTIONS = ("clusters", "users", "contexts")
-_EMPTY: Mapping[str, Any] = {
-    "apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": [], "current-context": "", "preferences": {},
-}  # fmt: skip
+LISTS = ("clusters", "users", "contexts")
 
-
-def paths() -> list[Path]:
-    """Return the files that `KUBECONFIG` names, else the one in the home folder."""
-    named = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
-    return list(dict.fromkeys(named)) or [Path.home() / ".kube" / "config"]
+Config = dict[str, Any]
 
 
 def default_path() -> Path:
-    """Return the file to merge into: the first that exists, else the last one named."""
-    found = paths()
-    return next((path for path in found if path.exists()), found[-1])
+    """Return the file that a change goes to: of $KUBECONFIG the first that exists, else its last; without it ~/.kube/config."""
+    listed = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    if listed:
+        return next((path for path in listed if path.exists()), listed[-1])
+    return Path.home() / ".kube" / "config"
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read a kubeconfig; a missing or empty file is an empty one.
+def load(path: Path) -> Config:
+    """Read a file; one that is not there, or is empty, has no entries.
 
     Raises:
-        BadKubeconfig: It is no YAML mapping of this kind, or cannot be read.
+        BadKubeconfig: it cannot be read or is not a kubeconfig.
     """
     try:
-        config = yaml.safe_load(path.read_bytes())
+        text = path.read_text()
     except FileNotFoundError:
-        config = None
-    except (OSError, yaml.YAMLError) as err:
-        raise BadKubeconfig(str(path), " ".join(str(err).split())) from err
-    if config is None:
-        config = {}
-    if not isinstance(config, dict):
-        raise BadKubeconfig(str(path), "expected a mapping")
-    for section in SECTIONS:
-        entries = config.get(section) or []
-        if not isinstance(entries, list) or not all(isinstance(one, dict) and one.get("name") for one in entries):
-            raise BadKubeconfig(str(path), f"{section}: expected a list of mappings with a name")
-    return {**_EMPTY, **config}
+        return empty()
+    except OSError as err:
+        raise BadKubeconfig(str(path), err.strerror or str(err)) from err
+    try:
+        decoded = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        raise BadKubeconfig(str(path), f"not YAML: {err}") from err
+    if decoded is None:
+        return empty()
+    if not isinstance(decoded, dict) or decoded.get("kind", "Config") != "Config":
+        raise BadKubeconfig(str(path), "expected an object of kind Config")
+    for name in LISTS:
+        entries = decoded.get(name) or []
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) and entry.get("name") for entry in entries):
+            raise BadKubeconfig(str(path), f"{name}: expected a list of entries with names")
+    return {**empty(), **decoded}
 
 
-def merge(path: Path, more: Mapping[str, Any]) -> None:
-    """Add the clusters, users and contexts of `more`, replacing those of the same name, and make its context the current one.
+def empty() -> Config:
+    """Return a kubeconfig without entries."""
+    return {"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": [], "current-context": ""}
 
-    Args:
-        path: The file; it and its folder are made if need be.
-        more: A kubeconfig.
+
+def merge(path: Path, config: Mapping[str, Any]) -> None:
+    """Put the entries of `config` into a file in place of those of the same names, and make its context the current one.
 
     Raises:
-        BadKubeconfig: The file cannot be used; it stays as it is.
-        KubeconfigLocked: Another program holds its lock.
+        BadKubeconfig: the file is no kubeconfig; it is left alone.
+        KubeconfigLocked: another program is changing it.
     """
     with _locked(path):
-        config = load(path)
-        for section in SECTIONS:
-            added = {entry["name"]: entry for entry in more[section]}
-            kept = [entry for entry in config[section] or [] if entry["name"] not in added]
-            config[section] = [*kept, *added.values()]
-        config["current-context"] = more["current-context"]
-        _write(path, config)
+        current = load(path)
+        for kind in LISTS:
+            incoming = list(config.get(kind) or ())
+            names = {entry["name"] for entry in incoming}
+            current[kind] = [entry for entry in current[kind] or () if entry.get("name") not in names] + incoming
+        if config.get("current-context"):
+            current["current-context"] = config["current-context"]
+        _write(path, current)
 
 
-def remove(path: Path, name: str) -> None:
-    """Remove the cluster, user and context `name`; nothing happens if there are none.
+def remove(path: Path, name: str) -> bool:
+    """Take the cluster, user and context of a name out of a file; a current context of that name becomes none.
 
-    Raises:
-        BadKubeconfig: The file cannot be used; it stays as it is.
-        KubeconfigLocked: Another program holds its lock.
+    Returns:
+        Whether anything was there.
     """
     if not path.exists():
-        return
+        return False
     with _locked(path):
-        config = load(path)
-        before = [len(config[section] or []) for section in SECTIONS]
-        for section in SECTIONS:
-            config[section] = [entry for entry in config[section] or [] if entry["name"] != name]
-        if config["current-context"] == name:
-            config["current-context"] = ""
-        if before != [len(config[section]) for section in SECTIONS]:
-            _write(path, config)
+        current = load(path)
+        found = False
+        for kind in LISTS:
+            left = [entry for entry in current[kind] or () if entry.get("name") != name]
+            found |= len(left) != len(current[kind] or ())
+            current[kind] = left
+        if current.get("current-context") == name:
+            current["current-context"] = ""
+            found = True
+        if found:
+            _write(path, current)
+    return found
 
 
-def _write(path: Path, config: Mapping[str, Any]) -> None:
-    target = path.resolve()  # a symbolic link stays one
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")  # 0600 from the start
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            yaml.safe_dump(dict(config), file, sort_keys=False)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            owner = target.stat()
-            os.chown(temporary, owner.st_uid, owner.st_gid)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+def to_transport(path: Path, context: str = "") -> HttpsTransport:
+    """Return the way to the server of a context, the current one by default.
+
+    Raises:
+        BadKubeconfig: the context or something that it names is missing.
+    """
+    config = load(path)
+    chosen = context or config.get("current-context") or ""
+    entry = _entry(path, config, "contexts", chosen).get("context") or {}
+    cluster = _entry(path, config, "clusters", entry.get("cluster", "")).get("cluster") or {}
+    user = (_entry(path, config, "users", entry["user"]).get("user") or {}) if entry.get("user") else {}
+    server = cluster.get("server")
+    if not server:
+        raise BadKubeconfig(str(path), f'cluster "{entry.get("cluster", "")}" has no server')
+    tls = _tls(path, cluster, user) if server.startswith("https:") else None
+    return HttpsTransport(
+        server, credentials=_credentials(path, user), tls=tls, server_hostname=cluster.get("tls-server-name") or None
+    )
+
+
+def _entry(path: Path, config: Config, kind: str, name: str) -> Config:
+    for entry in config[kind] or ():
+        if entry.get("name") == name:
+            return dict(entry)
+    raise BadKubeconfig(str(path), f'{kind} has no "{name}"')
+
+
+def _tls(path: Path, cluster: Config, user: Config) -> ssl.SSLContext | TlsFiles:
+    insecure = bool(cluster.get("insecure-skip-tls-verify"))
+    inline = any(key in {**cluster, **user} for key in ("certificate-authority-data", "client-certificate-data"))
+    if not inline:
+        return TlsFiles(
+            _file(path, cluster.get("certificate-authority")),
+            _file(path, user.get("client-certificate")),
+            _file(path, user.get("client-key")),
+            insecure=insecure,
+        )
+    data = cluster.get("certificate-authority-data")
+    ca = _file(path, cluster.get("certificate-authority"))
+    made = ssl.create_default_context(
+        cafile=None if data else ca, cadata=base64.b64decode(data).decode() if data else None
+    )
+    if insecure:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    if "client-certificate-data" in user or "client-certificate" in user:
+        _load_chain(path, made, user)
+    return made
+
+
+def _load_chain(path: Path, made: ssl.SSLContext, user: Config) -> None:
+    # The ssl module reads certificates from files alone; these live as long as it takes.
+    with tempfile.TemporaryDirectory(prefix="knarr-") as folder:
+        files: list[str] = []
+        for key in ("client-certificate", "client-key"):
+            if f"{key}-data" in user:
+                file = Path(folder) / key
+                file.touch(mode=0o600)
+                file.write_bytes(base64.b64decode(user[f"{key}-data"]))
+                files.append(str(file))
+            else:
+                found = _file(path, user.get(key))
+                if found is None:
+                    raise BadKubeconfig(str(path), f"the user has no {key}")
+                files.append(str(found))
+        try:
+            made.load_cert_chain(files[0], files[1])
+        except ssl.SSLError as err:
+            raise BadKubeconfig(str(path), f"client certificate or key: {err}") from err
+
+
+def _credentials(path: Path, user: Config) -> Credentials:
+    if user.get("tokenFile"):
+        return TokenFile(path.parent / user["tokenFile"])
+    if user.get("token"):
+        return Token(user["token"])
+    if user.get("username"):
+        return Basic(user["username"], user.get("password") or "")
+    if user.get("exec"):
+        plugin = user["exec"]
+        env = {one["name"]: one["value"] for one in plugin.get("env") or ()}
+        spec = ExecSpec(plugin["command"], tuple(plugin.get("args") or ()), env, plugin["apiVersion"])
+        return ExecPlugin(spec)
+    return NoCredentials()
+
+
+def _file(path: Path, name: str | None) -> Path | None:
+    return path.parent / name if name else None
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     lock = path.with_name(f"{path.name}.lock")
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0o600))
             break
         except FileExistsError:
             if time.monotonic() > deadline:
@@ -137,3 +217,19 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.unlink(missing_ok=True)
+
+
+def _write(path: Path, config: Config) -> None:
+    target = path.resolve()  # a link stays a link
+    text = yaml.safe_dump(config, sort_keys=True)
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, target)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise

@@ -41,7 +41,7 @@ def ensure_node(authority: pki.Authority, layout: Layout, settings: Settings, *,
     pki.write_file(layout.agent / "ca.crt", authority.pair.certificate, mode=0o644)
     user = f"system:node:{settings.node_name}"
     _ensure_leaf(authority, layout.agent / "client", pki.Subject(user, (NODES_GROUP,)), pki.Usage.CLIENT, now)
-    addresses = tuple(address for address in ("127.0.0.1", settings.advertise_address) if address)
+    addresses = ("127.0.0.1", settings.advertise_address)
     serving = pki.Subject(user, (NODES_GROUP,), dns_names=(settings.node_name, "localhost"), ip_addresses=addresses)
     _ensure_leaf(authority, layout.agent / "serving", serving, pki.Usage.SERVER, now)
 
@@ -61,7 +61,7 @@ def server_subject(settings: Settings) -> pki.Subject:
     return pki.Subject(
         "kube-apiserver",
         dns_names=tuple(dict.fromkeys(names)),
-        ip_addresses=tuple(dict.fromkeys(address for address in addresses if address)),
+        ip_addresses=tuple(dict.fromkeys(addresses)),
     )
 
 

@@ -36,7 +36,7 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event) -> N
                 key_file=layout.agent / "client.key",
             )
         )
-        informers = await stack.enter_async_context(informer.open_informers(Client(https), clock))
+        informers = await stack.enter_async_context(informer.Informers(Client(https, clock=clock), clock))
         await stack.enter_async_context(cni.open_network(_network_config(layout, decided, informers, clock)))
         await stack.enter_async_context(proxy.open_proxy(_proxy_config(decided, informers, clock)))
         await stack.enter_async_context(dns.open_dns(_dns_config(decided, informers, clock)))

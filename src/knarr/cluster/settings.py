@@ -38,7 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         domain: The cluster's DNS domain.
         bridge: The name of the pod bridge.
         node_name: This machine's node name.
-        advertise_address: The address under which pods and other machines reach the API server; empty means the bridge's.
+        advertise_address: The address under which pods and other machines reach the API server.
         store: `sqlite`, or `memory` in tests.
     """
 
@@ -72,20 +72,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan(name: str, number: int, *, node_name: str, advertise_address: str) -> Settings:
-    """Work out the settings of cluster `number` of this machine."""
+    """Work out the settings of cluster `number` of this machine.
+
+    Args:
+        name: The cluster's name.
+        number: 0-49.
+        node_name: This machine's node name.
+        advertise_address: This machine's address; empty on one without a network, where the bridge's stands in.
+    """
     service_cidr = f"10.{96 + number}.0.0/16"
+    pod_cidr = f"10.{244 - number}.0.0/16"
     return Settings(
         name=name,
         number=number,
         api_port=6443 + number,
         node_port=10250 + 10 * number,
         service_cidr=service_cidr,
-        pod_cidr=f"10.{244 - number}.0.0/16",
+        pod_cidr=pod_cidr,
         dns_address=str(ipaddress.ip_network(service_cidr)[10]),
         domain=DOMAIN,
         bridge=f"knarr{number}",
         node_name=node_name,
-        advertise_address=advertise_address,
+        advertise_address=advertise_address or str(ipaddress.ip_network(pod_cidr)[1]),
     )
 
 

@@ -1,0 +1,81 @@
+"""The server process: API server on the SQLite store, with controllers and scheduler beside it.
+
+Controllers and scheduler reach the API server by calls in this process, each as its own user; nothing else is shared.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import gc
+import logging
+from pathlib import Path
+from random import Random
+
+from knarr.apiserver import config as apiserver_config
+from knarr.apiserver import server as apiserver
+from knarr.cluster import credentials
+from knarr.cluster.layout import Layout
+from knarr.cluster.settings import Settings
+from knarr.control import context as contexts
+from knarr.controllers import roster
+from knarr.kit import clock as clocks
+from knarr.kit.tasks import Supervisor
+from knarr.scheduler import scheduler
+from knarr.store.backend import Backend
+from knarr.store.memory import MemoryBackend
+from knarr.store.sqlite import SqliteBackend
+
+RENEWAL_S = 3600.0
+"""Certificates are looked at this often; they are renewed long before they end."""
+
+logger = logging.getLogger(__name__)
+
+
+async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event) -> None:
+    """Run the control plane until told to stop."""
+    clock, random = clocks.SystemClock(), Random()
+    async with contextlib.AsyncExitStack() as stack:
+        server = await stack.enter_async_context(apiserver.open_apiserver(_apiserver_config(layout, decided)))
+        tasks = Supervisor("server", clock=clock, random=random)
+        options = contexts.Options(root_ca=(layout.pki / "ca.crt").read_text(), cluster_cidr=decided.pod_cidr)
+        for name, start in (("kube-controller-manager", roster.run), ("kube-scheduler", scheduler.run)):
+            client_for = contexts.in_process(server.handler, name, clock)
+            opened = contexts.open_context(client_for, name, clock=clock, random=random, options=options)
+            start(await stack.enter_async_context(opened), tasks)
+        await stack.enter_async_context(tasks)  # entered last: its tasks end before the contexts that they use
+        tasks.run("certificates", lambda: _renew_certificates(layout, decided, clock))
+        gc.freeze()  # modules and tables live as long as the process: never look at them again
+        logger.info("cluster %s serves on port %d", decided.name, decided.api_port)
+        await stopping.wait()
+
+
+def _apiserver_config(layout: Layout, decided: Settings) -> apiserver_config.Config:
+    def pair(stem: str) -> apiserver_config.Pair:
+        return apiserver_config.Pair(certificate=layout.pki / f"{stem}.crt", key=layout.pki / f"{stem}.key")
+
+    return apiserver_config.Config(
+        backend=_backend(decided, layout.database),
+        host="",
+        port=decided.api_port,
+        serving=pair("apiserver"),
+        client_ca=layout.pki / "ca.crt",
+        front_proxy_ca=layout.pki / "front-proxy-ca.crt",
+        front_proxy_client=pair("front-proxy-client"),
+        kubelet_client=pair("apiserver-kubelet-client"),
+        kubelet_ca=layout.pki / "ca.crt",
+        signing_key=layout.pki / "sa.key",
+        issuer=f"https://kubernetes.default.svc.{decided.domain}",
+        advertise_address=decided.advertise_address,
+        advertise_port=decided.api_port,
+        service_cidrs=(decided.service_cidr,),
+    )
+
+
+def _backend(decided: Settings, path: Path) -> Backend:
+    return MemoryBackend() if decided.store == "memory" else SqliteBackend(path)
+
+
+async def _renew_certificates(layout: Layout, decided: Settings, clock: clocks.Clock) -> None:
+    while True:
+        await clock.sleep(RENEWAL_S)
+        credentials.ensure(layout, decided, now=datetime.datetime.now(datetime.UTC))

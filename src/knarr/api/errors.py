@@ -130,6 +130,20 @@ class Invalid(StatusError):
         super().__init__(f'{qualified} "{name}" is invalid: {format_errors(errors)}', details=details)
 
 
+class Unprocessable(StatusError):
+    """Raised when a well-formed patch does not fit the object it is for."""
+
+    code = 422
+    reason = "Invalid"
+
+    def __init__(self) -> None:
+        super().__init__("the server rejected our request due to an error in our request")
+
+    def to_status(self) -> dict[str, Any]:
+        """Return the Status object; its empty details make kubectl print the message."""
+        return {**super().to_status(), "details": {}}
+
+
 class BadRequest(StatusError):
     """Raised when the request itself makes no sense."""
 

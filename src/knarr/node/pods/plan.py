@@ -1,8 +1,8 @@
 """What to do next about a pod: a pure function of what its worker knows.
 
-The order is upstream's: a sandbox, init containers one after the other (sidecars until they have started), then the main ones. A container that
-ended is started again as its policy says, after a pause that doubles from 10 s to 5 min. A pod that ends loses its main
-containers first, then its sidecars from last to first, then its sandbox.
+The order is upstream's: a sandbox, init containers one after the other (sidecars until they have started), then the main
+ones. A container that ended is started again as its policy says, after a pause that doubles from 10 s to 5 min. A pod that
+ends loses its main containers first, then its sidecars from last to first, then its sandbox.
 
 Source: pkg/kubelet/kuberuntime/kuberuntime_manager.go computePodActions, doBackOff (v1.37).
 """

@@ -3,6 +3,6 @@
 Upstream counterpart: pkg/proxy/nftables (v1.37).
 """
 
-from knarr.network.proxy.proxy import Config, Proxy, open_proxy
+from knarr.network.proxy.proxy import Config, Proxy, open_proxy, remove
 
-__all__ = ["Config", "Proxy", "open_proxy"]
+__all__ = ["Config", "Proxy", "open_proxy", "remove"]

@@ -1,11 +1,46 @@
-"""Keeps the kernel's rules as Services and EndpointSlices say."""
+"""Keeps the kernel's rules as Services and EndpointSlices say.
 
+A change marks its Service; the marked ones are planned anew, and what differs goes to the kernel in one transaction, at once when all was
+quiet and at most every `min_sync_s` otherwise. At the start, after a failure and when somebody else emptied the table,
+the whole table is replaced, also in one transaction: there is no moment without rules.
+"""
+
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from lightkube.models import core_v1, discovery_v1
 
 from knarr.control.informer import Informers
+from knarr.kit import metrics, tasks
 from knarr.kit.clock import Clock
+from knarr.network.errors import CommandFailed
+from knarr.network.proxy import conntrack, nft
+from knarr.network.proxy.rules import plan_rules
+from knarr.network.proxy.ruleset import Ruleset, format_all, format_changes
+from knarr.network.proxy.services import SERVICE_NAME, ServicePort, to_service_ports
+from knarr.network.proxy.skeleton import Table
+
+CHECK_S = 15.0
+"""How often to see whether the table is still there: reloading a firewall may flush everything."""
+INDEX = "service"
+
+Owner = tuple[str, str]
+
+logger = logging.getLogger(__name__)
+
+_DURATION = metrics.PROCESS.histogram(
+    "kubeproxy_sync_proxy_rules_duration_seconds", "SyncProxyRules latency in seconds",
+    tuple(0.001 * 2**exponent for exponent in range(15)),
+)  # fmt: skip
+_LAST = metrics.PROCESS.gauge(
+    "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "The last time proxy rules were successfully synced"
+)
+_FAILURES = metrics.PROCESS.counter(
+    "kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "Cumulative proxy nftables sync failures"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +71,136 @@ class Config:
 
 
 class Proxy:
-    """A running service proxy."""
+    """A running service proxy; made by `open_proxy`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._clock = config.clock
+        self._table = Table(
+            name=config.table,
+            bridge=config.bridge,
+            pod_cidr=config.pod_cidr,
+            service_cidr=config.service_cidr,
+            dns_address=config.dns_address,
+        )
+        self._ruleset = Ruleset()
+        self._ports: dict[Owner, tuple[ServicePort, ...]] = {}
+        self._marked: set[Owner] = set()
+        self._wake = asyncio.Event()
+        self._synced = asyncio.Event()
+        self._is_intact = False
+        self._services = config.informers.of(core_v1.Service)
+        self._slices = config.informers.of(discovery_v1.EndpointSlice)
+        self._slices.add_index(INDEX, index_by_service)
+        self._services.on_change(self._on_service)
+        self._slices.on_change(self._on_slice)
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the rules hold everything that was known at the start."""
+        return self._synced.is_set()
 
     async def wait_synced(self) -> None:
         """Wait until the rules hold everything that was known at the start."""
-        raise NotImplementedError
+        await self._synced.wait()
+
+    async def run(self) -> None:
+        """Follow the API until cancelled.
+
+        Raises:
+            CommandFailed: nft refused; call again to replace the table.
+        """
+        self._is_intact = False
+        await self._services.wait_synced()
+        await self._slices.wait_synced()
+        while True:
+            began_s = self._clock.monotonic_s()
+            self._wake.clear()
+            await self._sync()
+            self._synced.set()
+            if not self._wake.is_set():
+                await self._wake.wait()
+            await self._clock.sleep(began_s + self._config.min_sync_s - self._clock.monotonic_s())
+
+    async def check(self) -> None:
+        """Look now and then whether the table is still there, until cancelled."""
+        while True:
+            await self._clock.sleep(CHECK_S)
+            if self.is_synced and not await nft.has_chain(self._table.path, "services"):
+                logger.warning("nftables table %s is gone, restoring it", self._table.name)
+                self._is_intact = False
+                self._wake.set()
+
+    async def _sync(self) -> None:
+        began_s = self._clock.monotonic_s()
+        marked, self._marked = self._marked, set()
+        changed = [port for owner in marked for port in self._plan(owner)]
+        from_empty = not self._is_intact
+        changes = self._ruleset.everything() if from_empty else self._ruleset.changes()
+        text = format_all(changes, self._table) if from_empty else format_changes(changes, self._table)
+        if text:
+            self._is_intact = False  # until nft has said so
+            try:
+                await nft.apply(text)
+            except CommandFailed:
+                _FAILURES.labels().add()
+                raise
+            self._is_intact = True
+        self._ruleset.mark_applied(changes, from_empty=from_empty)
+        await self._forget_stale_flows(changed)
+        _DURATION.labels().observe(self._clock.monotonic_s() - began_s)
+        _LAST.labels().set(self._clock.now().timestamp())
+
+    async def _forget_stale_flows(self, changed: list[ServicePort]) -> None:
+        try:
+            await conntrack.forget_stale_flows(changed)
+        except CommandFailed as err:
+            logger.warning("UDP clients may go on talking to endpoints that are gone: %s", err)
+
+    def _plan(self, owner: Owner) -> tuple[ServicePort, ...]:
+        """Plan one Service anew; return its ports, or those it had if it is gone, without endpoints."""
+        service = self._services.get(*owner)
+        slices = self._slices.by_index(INDEX, "/".join(owner)) if service else []
+        ports = to_service_ports(service, slices, node_name=self._config.node_name) if service else ()
+        self._ruleset.replace(owner, plan_rules(ports, self._table))
+        before = self._ports.pop(owner, ())
+        if ports:
+            self._ports[owner] = ports
+        return ports or tuple(replace(port, endpoints=(), local_endpoints=()) for port in before)
+
+    def _on_service(self, old: core_v1.Service | None, new: core_v1.Service | None) -> None:
+        meta = (new or old or core_v1.Service()).metadata
+        assert meta
+        self._mark((meta.namespace or "", meta.name or ""))
+
+    def _on_slice(self, old: discovery_v1.EndpointSlice | None, new: discovery_v1.EndpointSlice | None) -> None:
+        for one in (old, new):
+            for value in index_by_service(one) if one else ():
+                namespace, _, name = value.partition("/")
+                self._mark((namespace, name))
+
+    def _mark(self, owner: Owner) -> None:
+        self._marked.add(owner)
+        self._wake.set()
+
+
+def index_by_service(one: discovery_v1.EndpointSlice) -> list[str]:
+    """Return "namespace/name" of the Service that an EndpointSlice belongs to, if it says so."""
+    meta = one.metadata
+    name = (meta.labels or {}).get(SERVICE_NAME) if meta else None
+    return [f"{meta.namespace}/{name}"] if meta and name else []
 
 
 @asynccontextmanager
 async def open_proxy(config: Config) -> AsyncIterator[Proxy]:
     """Run the service proxy. The rules stay when the context ends: connections go on without it."""
-    yield Proxy()
+    async with tasks.Supervisor("proxy", clock=config.clock) as supervisor:
+        proxy = Proxy(config)
+        supervisor.run("sync", proxy.run)
+        supervisor.run("check", proxy.check)
+        yield proxy
+
+
+async def remove(table: str) -> None:
+    """Delete the rules of the proxy whose table is `table`; connections through Services end."""
+    await nft.delete_table(f"ip {table}")

@@ -1,0 +1,105 @@
+"""The bridge that a node's pods hang on, and what the kernel must allow for it.
+
+Everything may be repeated: `ip` is told to replace, and sysctls are written only when they differ.
+"""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from knarr.network import commands
+from knarr.network.errors import CommandFailed
+
+_SYS = Path("/proc/sys/net")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """How a bridge shall be.
+
+    Attributes:
+        name: Name of the interface.
+        gateway: The pods' gateway with the prefix length of their range ("10.244.0.1/24"); empty while there is no range yet.
+        dns_address: Where cluster DNS listens.
+        service_cidr: Routed here, so that the node itself reaches Services even without a default route.
+    """
+
+    name: str
+    gateway: str
+    dns_address: str
+    service_cidr: str
+
+
+async def ensure(bridge: Bridge) -> None:
+    """Make the bridge, its addresses and routes as they shall be, and switch on forwarding.
+
+    Raises:
+        CommandFailed: The kernel refuses.
+    """
+    name = bridge.name
+    if not Path("/sys/class/net", name).exists():
+        await commands.run(["ip", "link", "add", name, "type", "bridge"])
+    await commands.run(["ip", "link", "set", name, "up"])
+    wanted = {f"{bridge.dns_address}/32", *([bridge.gateway] if bridge.gateway else [])}
+    present = await _addresses(name)
+    for address in sorted(present - wanted):
+        await commands.run(["ip", "address", "del", address, "dev", name])
+    for address in sorted(wanted - present):
+        await commands.run(["ip", "address", "add", address, "dev", name])
+    if bridge.gateway:
+        source = bridge.gateway.partition("/")[0]
+        await commands.run(["ip", "route", "replace", bridge.service_cidr, "dev", name, "src", source])
+    await _allow(name)
+
+
+async def remove(name: str) -> None:
+    """Remove the bridge, with it its addresses and routes, and the firewall rules that let it through."""
+    for rule in _firewall_rules(name):
+        await _iptables("-D", rule)
+    if Path("/sys/class/net", name).exists():
+        await commands.run(["ip", "link", "del", name])
+
+
+async def _addresses(name: str) -> set[str]:
+    words = (await commands.run(["ip", "-o", "-4", "address", "show", "dev", name])).split()
+    return {words[i + 1] for i, word in enumerate(words) if word == "inet"}
+
+
+async def _allow(name: str) -> None:
+    _sysctl("ipv4/ip_forward", "1")
+    # 127.0.0.1:NODEPORT on the node ends at a pod; the proxy drops what pods send to such addresses.
+    _sysctl(f"ipv4/conf/{name}/route_localnet", "1")
+    # Pods of one bridge talk through it directly; their answers must pass the connection tracker all the same.
+    filtered = Path("/sys/class/net", name, "bridge/nf_call_iptables")
+    if not (_SYS / "bridge").exists():
+        with suppress(CommandFailed):
+            await commands.run(["modprobe", "br_netfilter"])
+    if filtered.exists() and filtered.read_text().strip() != "1":
+        filtered.write_text("1")
+    for rule in _firewall_rules(name):
+        if await _iptables("-C", rule) is False:
+            await _iptables("-I", rule)
+
+
+def _sysctl(key: str, value: str) -> None:
+    path = _SYS / key
+    if path.read_text().strip() != value:
+        path.write_text(value)
+
+
+def _firewall_rules(name: str) -> list[Sequence[str]]:
+    """Docker and others drop what they do not know; only their own chain can be told to let pods through."""
+    return [["FORWARD", "-i", name, "-j", "ACCEPT"], ["FORWARD", "-o", name, "-j", "ACCEPT"]]
+
+
+async def _iptables(action: str, rule: Sequence[str]) -> bool | None:
+    """Run iptables; None if the machine does not use it."""
+    if shutil.which("iptables", path=commands.PATH) is None:
+        return None
+    try:
+        await commands.run(["iptables", "-w", action, *rule])
+    except CommandFailed:
+        return False
+    return True

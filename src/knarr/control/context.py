@@ -67,10 +67,10 @@ class Context:
         return self.options.root_ca
 
     def named(self, account: str) -> "Context":
-        """Return the same for one controller: the client of its service account in kube-system, a recorder in its name, a view of the informers.
+        """Return the same for one controller: with a client, a recorder and a view of the informers of its own.
 
         Args:
-            account: Such as "deployment-controller".
+            account: Its service account in kube-system, such as "deployment-controller".
         """
         client = self.client_for(ACCOUNTS + account)
         recorder = events.Recorder(client, account, clock=self.clock)

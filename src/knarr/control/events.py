@@ -1,7 +1,7 @@
 """Events: what components tell people about objects, with repetitions counted and floods held back.
 
-`Recorder.event` returns at once; writing happens beside, and what cannot be written is dropped: events are for people, nothing depends on them.
-Equal events become one with a count; many that differ only in their words become one "(combined from similar events)"; an object
+`Recorder.event` returns at once; writing happens beside, and what cannot be written is dropped: events are for people, nothing depends
+on them. Equal events become one with a count; many that differ only in their words become one "(combined from similar events)"; an object
 that causes more than 25 at once and one in five minutes after is not told of further.
 
 Source: k8s.io/client-go/tools/record (event.go, events_cache.go; v1.37).

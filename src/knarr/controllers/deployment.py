@@ -6,20 +6,22 @@ What it does is planned by `plan` from these alone; `rollout` has the arithmetic
 Upstream counterpart: pkg/controller/deployment.
 """
 
-import hashlib
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import msgspec
 from lightkube.models import apps_v1, core_v1, meta_v1
 from msgspec.structs import replace
 
-from knarr.control import owners
+from knarr.api import errors
+from knarr.client import DeleteOptions, PatchType
+from knarr.control import Context, informer, loop, owners, selectors
+from knarr.controllers import batches, claims, rollout, statuses
 from knarr.controllers import deployment_status as status
-from knarr.controllers import rollout
+from knarr.controllers import pods as podinfo
+from knarr.controllers.template import POD_TEMPLATE_HASH, template_hash, template_key
 
-POD_TEMPLATE_HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 DESIRED_REPLICAS = "deployment.kubernetes.io/desired-replicas"
@@ -27,8 +29,6 @@ MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
 NOT_COPIED = frozenset(
     {"kubectl.kubernetes.io/last-applied-configuration", REVISION, REVISION_HISTORY, DESIRED_REPLICAS, MAX_REPLICAS}
 )
-HASH_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-"""No vowels, no look-alikes: what upstream's SafeEncodeString uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Annotate:
-    """Note the current revision on the Deployment itself."""
+    """Note the current revision on the Deployment itself; comes last, since it changes the Deployment's version."""
 
-    deployment: apps_v1.Deployment
+    revision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +102,18 @@ def plan(observed: Observed) -> list[Action]:
     if deployment.spec.paused or _is_scaling(deployment, observed.replica_sets):
         return _plan_scaling(observed, new, old)
     if new is None:
-        return [Create(new_replica_set(deployment, observed.replica_sets, old)), *_status_actions(observed, None)]
-    actions: list[Action] = []
+        created = new_replica_set(deployment, observed.replica_sets, old)
+        told = status.with_created(deployment, status.compute(observed, None), _name(created), observed.now)
+        return [Create(created), SetStatus(told)]
     refreshed = _with_annotations(deployment, new, observed.replica_sets)
     if refreshed != new:
         return [Update(refreshed), *_status_actions(observed, new)]
-    if _annotation(deployment.metadata, REVISION) != _annotation(_meta(new), REVISION):
-        actions.append(Annotate(_with_revision(deployment, _annotation(_meta(new), REVISION))))
     sizes = _next_sizes(observed, new, old)
-    actions += [_scaled(deployment, one, sizes[_name(one)]) for one in (new, *old) if _name(one) in sizes]
+    actions: list[Action] = [_scaled(deployment, one, sizes[_name(one)]) for one in (new, *old) if _name(one) in sizes]
     actions += _status_actions(observed, new)
+    revision = _annotation(_meta(new), REVISION)
+    if _annotation(deployment.metadata, REVISION) != revision:
+        actions.append(Annotate(revision))
     if not sizes and status.is_complete(deployment, status.compute(observed, new)):
         actions += _plan_history(deployment, old)
     return actions
@@ -149,7 +151,7 @@ def _next_sizes(observed: Observed, new: apps_v1.ReplicaSet, old: Sequence[apps_
 
 def _status_actions(observed: Observed, new: apps_v1.ReplicaSet | None) -> list[Action]:
     computed = status.compute(observed, new)
-    return [] if computed == observed.deployment.status else [SetStatus(computed)]
+    return [] if statuses.is_same(computed, observed.deployment.status) else [SetStatus(computed)]
 
 
 def _plan_history(deployment: apps_v1.Deployment, old: Iterable[apps_v1.ReplicaSet]) -> list[Action]:
@@ -176,27 +178,6 @@ def find_new(deployment: apps_v1.Deployment, replica_sets: Iterable[apps_v1.Repl
     wanted = template_key(deployment.spec.template)
     by_age = sorted(replica_sets, key=lambda one: (_created(one), _name(one)))
     return next((one for one in by_age if one.spec and template_key(one.spec.template) == wanted), None)
-
-
-def template_key(template: core_v1.PodTemplateSpec | None) -> bytes:
-    """Return bytes that are equal for templates that differ at most in the hash label."""
-    if template is None:
-        return b""
-    meta = template.metadata
-    if meta is not None and meta.labels and POD_TEMPLATE_HASH in meta.labels:
-        labels = {key: value for key, value in meta.labels.items() if key != POD_TEMPLATE_HASH}
-        template = replace(template, metadata=replace(meta, labels=labels or None))
-    plain = msgspec.to_builtins(template)
-    meta_plain = plain.get("metadata") or {}
-    plain["metadata"] = {key: value for key, value in meta_plain.items() if value not in (None, {})}
-    return msgspec.json.encode(plain, order="deterministic")
-
-
-def template_hash(template: core_v1.PodTemplateSpec, collisions: int) -> str:
-    """Return the hash that names a template's ReplicaSet: up to ten safe characters, new for each collision count."""
-    digest = hashlib.sha256(template_key(template) + str(collisions).encode()).digest()
-    number = int.from_bytes(digest[:4], "big")
-    return "".join(HASH_ALPHABET[int(digit) if digit.isdigit() else 0] for digit in str(number))
 
 
 def new_replica_set(
@@ -290,12 +271,6 @@ def _is_scaling(deployment: apps_v1.Deployment, replica_sets: Iterable[apps_v1.R
     return False
 
 
-def _with_revision(deployment: apps_v1.Deployment, revision: str) -> apps_v1.Deployment:
-    assert deployment.metadata
-    annotations = {**(deployment.metadata.annotations or {}), REVISION: revision}
-    return replace(deployment, metadata=replace(deployment.metadata, annotations=annotations))
-
-
 def _bounds(deployment: apps_v1.Deployment) -> rollout.Limits:
     assert deployment.spec
     replicas = 1 if deployment.spec.replicas is None else deployment.spec.replicas
@@ -307,7 +282,8 @@ def _bounds(deployment: apps_v1.Deployment) -> rollout.Limits:
 
 def _strategy(deployment: apps_v1.Deployment) -> str:
     assert deployment.spec
-    return (deployment.spec.strategy and deployment.spec.strategy.type) or "RollingUpdate"
+    strategy = deployment.spec.strategy
+    return strategy.type or "RollingUpdate" if strategy else "RollingUpdate"
 
 
 def _counts(one: apps_v1.ReplicaSet) -> rollout.Counts:
@@ -339,7 +315,7 @@ def _created(one: apps_v1.ReplicaSet) -> str:
 
 
 def _annotation(meta: meta_v1.ObjectMeta, name: str) -> str:
-    return (meta.annotations or {}).get(name, "")
+    return str((meta.annotations or {}).get(name, ""))
 
 
 def _number(meta: meta_v1.ObjectMeta, name: str) -> int | None:
@@ -349,3 +325,152 @@ def _number(meta: meta_v1.ObjectMeta, name: str) -> int | None:
 
 def _revision(one: apps_v1.ReplicaSet) -> int:
     return _number(_meta(one), REVISION) or 0
+
+
+class Reconciler:
+    """Carries out the plans of Deployments.
+
+    Args:
+        context: Client, informers, clock and recorder.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._clock = context.clock
+        self._recorder = context.recorder
+        self._deployments = context.informers.of(apps_v1.Deployment)
+        self._replica_sets = context.informers.of(apps_v1.ReplicaSet)
+        self._replica_sets.add_index(owners.INDEX, owners.by_controller)
+        self._pods = context.informers.of(core_v1.Pod)
+        self._pods.add_index(owners.INDEX, owners.by_controller)
+
+    async def reconcile(self, request: loop.Request) -> loop.Result:
+        """Take a Deployment's next step."""
+        deployment = self._deployments.get(request.namespace, request.name)
+        if deployment is None:
+            return loop.Result()
+        assert deployment.spec and deployment.metadata
+        if selectors.is_empty(deployment.spec.selector):
+            text = "This deployment is selecting all pods. A non-empty selector is required."
+            self._recorder.warning(deployment, "SelectingAll", text)
+            return loop.Result()
+        observed = await self._observe(deployment)
+        for action in plan(observed):
+            await self._act(deployment, action)
+        current = status.compute(observed, find_new(deployment, observed.replica_sets))
+        return loop.Result(requeue_after_s=status.deadline_in_s(deployment, current, observed.now))
+
+    def requests_of_replica_set(
+        self, old: apps_v1.ReplicaSet | None, new: apps_v1.ReplicaSet | None
+    ) -> Iterable[loop.Request]:
+        """Name the Deployments that a ReplicaSet belongs to, or could."""
+        found: dict[loop.Request, None] = {}
+        for one in (old, new):
+            reference = owners.controller_of(one) if one is not None else None
+            if reference is not None and reference.kind == "Deployment":
+                found[loop.Request(informer.key_of(one)[0], reference.name)] = None
+        if new is not None and owners.controller_of(new) is None:
+            meta = _meta(new)
+            for deployment in self._deployments.list(meta.namespace or ""):
+                if deployment.spec and selectors.matches(deployment.spec.selector, meta.labels):
+                    found[loop.Request(*informer.key_of(deployment))] = None
+        return found
+
+    def requests_of_pod(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> Iterable[loop.Request]:
+        """Name the Deployment that waits for its last old pod to go before it makes new ones."""
+        reference = owners.controller_of(old) if old is not None else None
+        if new is not None and podinfo.phase(new) not in {"Succeeded", "Failed"}:
+            return ()
+        if reference is None or reference.kind != "ReplicaSet":
+            return ()
+        namespace = informer.key_of(old)[0]
+        replica_set = self._replica_sets.get(namespace, reference.name)
+        above = owners.controller_of(replica_set) if replica_set is not None else None
+        deployment = self._deployments.get(namespace, above.name) if above is not None else None
+        if deployment is None or _strategy(deployment) != "Recreate":
+            return ()
+        return loop.itself(deployment)
+
+    async def _observe(self, deployment: apps_v1.Deployment) -> Observed:
+        assert deployment.spec and deployment.metadata
+        uid, namespace = deployment.metadata.uid or "", deployment.metadata.namespace or ""
+        orphans = [one for one in self._replica_sets.by_index(owners.INDEX, "") if _meta(one).namespace == namespace]
+        candidates = [*self._replica_sets.by_index(owners.INDEX, uid), *orphans]
+        controlled = await claims.claim(self._client, deployment, candidates, deployment.spec.selector)
+        running = {_meta(one).uid or "": self._running_pods(_meta(one).uid or "") for one in controlled}
+        return Observed(deployment, controlled, running, self._clock.now())
+
+    def _running_pods(self, uid: str) -> int:
+        pods = self._pods.by_index(owners.INDEX, uid)
+        return sum(podinfo.phase(pod) not in {"Succeeded", "Failed"} for pod in pods)
+
+    async def _act(self, deployment: apps_v1.Deployment, action: Action) -> None:
+        match action:
+            case Create(replica_set):
+                await self._create(deployment, replica_set)
+            case Update(replica_set, scaled_from):
+                await self._client.update(replica_set)
+                if scaled_from is not None:
+                    self._tell_scaled(deployment, replica_set, scaled_from)
+            case Delete(replica_set):
+                options = DeleteOptions(propagation="Background", uid=_meta(replica_set).uid or "")
+                namespace, name = informer.key_of(replica_set)
+                with contextlib.suppress(errors.NotFound):
+                    await self._client.delete(apps_v1.ReplicaSet, name, namespace=namespace, options=options)
+            case Annotate(revision):
+                namespace, name = informer.key_of(deployment)
+                body = {"metadata": {"annotations": {REVISION: revision}}}
+                await self._client.patch(apps_v1.Deployment, name, body, PatchType.MERGE, namespace=namespace)
+            case SetStatus(fresh):
+                await self._write_status(deployment, fresh)
+
+    async def _create(self, deployment: apps_v1.Deployment, replica_set: apps_v1.ReplicaSet) -> None:
+        try:
+            await self._client.create(replica_set)
+        except errors.AlreadyExists:
+            await self._note_collision(deployment, replica_set)
+            return
+        except errors.StatusError as err:
+            if batches.is_namespace_going(err):
+                return
+            text = f'Failed to create new replica set "{_name(replica_set)}": {err}'
+            now = self._clock.now()
+            await self._write_status(deployment, status.with_failed_creation(deployment, text, now))
+            self._recorder.warning(deployment, "ReplicaSetCreateError", text)
+            raise
+        assert replica_set.spec
+        if replica_set.spec.replicas:
+            self._tell_scaled(deployment, replica_set, 0)
+
+    async def _note_collision(self, deployment: apps_v1.Deployment, replica_set: apps_v1.ReplicaSet) -> None:
+        """The name is taken: by a ReplicaSet of ours that the cache does not show yet, or by another that hashes alike."""
+        namespace, name = informer.key_of(replica_set)
+        existing = await self._client.get(apps_v1.ReplicaSet, name, namespace=namespace)
+        assert replica_set.spec and existing.spec
+        same = template_key(existing.spec.template) == template_key(replica_set.spec.template)
+        if owners.is_controlled_by(existing, deployment) and same:
+            return
+        before = deployment.status or apps_v1.DeploymentStatus()
+        await self._write_status(deployment, replace(before, collisionCount=(before.collisionCount or 0) + 1))
+        raise errors.Conflict("apps", "replicasets", name, "another one has this name")
+
+    async def _write_status(self, deployment: apps_v1.Deployment, fresh: apps_v1.DeploymentStatus) -> None:
+        with contextlib.suppress(errors.NotFound):
+            await self._client.update(replace(deployment, status=fresh), subresource="status")
+
+    def _tell_scaled(self, deployment: apps_v1.Deployment, replica_set: apps_v1.ReplicaSet, before: int) -> None:
+        assert replica_set.spec
+        after = replica_set.spec.replicas or 0
+        direction = "up" if after > before else "down"
+        text = f"Scaled {direction} replica set {_name(replica_set)} from {before} to {after}"
+        self._recorder.normal(deployment, "ScalingReplicaSet", text)
+
+
+def build(context: Context) -> loop.Controller:
+    """Assemble the controller."""
+    reconciler = Reconciler(context)
+    controller = loop.Controller("deployment", reconciler, context)
+    controller.watch(apps_v1.Deployment, loop.itself)
+    controller.watch_changes(apps_v1.ReplicaSet, reconciler.requests_of_replica_set)
+    controller.watch_changes(core_v1.Pod, reconciler.requests_of_pod)
+    return controller

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from lightkube.models import apps_v1
 from msgspec.structs import replace
 
+from knarr.controllers.rollout import limits
+
 if TYPE_CHECKING:
     from knarr.controllers.deployment import Observed
 
@@ -38,11 +40,29 @@ def compute(observed: "Observed", new: apps_v1.ReplicaSet | None) -> apps_v1.Dep
     failure = next((c for one in observed.replica_sets for c in _conditions(one) if c.type == REPLICA_FAILURE), None)
     if failure is not None:
         conditions = _set(
-            conditions, _condition(REPLICA_FAILURE, failure.status, failure.reason or "", failure.message or "", now)
+            conditions,
+            _condition(REPLICA_FAILURE, failure.status or "", failure.reason or "", failure.message or "", now),
         )
     else:
         conditions = [c for c in conditions if c.type != REPLICA_FAILURE]
     return replace(counted, conditions=conditions or None)
+
+
+def with_created(
+    deployment: apps_v1.Deployment, computed: apps_v1.DeploymentStatus, name: str, now: datetime
+) -> apps_v1.DeploymentStatus:
+    """Return a status that tells of a new ReplicaSet; the progress deadline counts from here."""
+    if not _has_deadline(deployment):
+        return computed
+    fresh = _condition(PROGRESSING, "True", "NewReplicaSetCreated", f'Created new replica set "{name}"', now)
+    return replace(computed, conditions=_set(list(computed.conditions or ()), fresh))
+
+
+def with_failed_creation(deployment: apps_v1.Deployment, message: str, now: datetime) -> apps_v1.DeploymentStatus:
+    """Return the status as it is, with word of a ReplicaSet that could not be created."""
+    current = deployment.status or apps_v1.DeploymentStatus()
+    fresh = _condition(PROGRESSING, "False", "ReplicaSetCreateError", message, now)
+    return replace(current, conditions=_set(list(current.conditions or ()), fresh))
 
 
 def is_complete(deployment: apps_v1.Deployment, status: apps_v1.DeploymentStatus) -> bool:
@@ -70,16 +90,16 @@ def find(conditions: Sequence[apps_v1.DeploymentCondition] | None, kind: str) ->
 
 def _count(observed: "Observed", new: apps_v1.ReplicaSet | None) -> apps_v1.DeploymentStatus:
     deployment = observed.deployment
-    statuses = [one.status for one in observed.replica_sets if one.status]
-    available = sum(status.availableReplicas or 0 for status in statuses)
-    wanted = sum((one.spec.replicas or 0) for one in observed.replica_sets if one.spec)
-    terminating = sum(status.terminatingReplicas or 0 for status in statuses)
+    counts = [one.status for one in observed.replica_sets if one.status]
+    available = sum(status.availableReplicas or 0 for status in counts)
+    wanted = sum([one.spec.replicas or 0 for one in observed.replica_sets if one.spec])
+    terminating = sum(status.terminatingReplicas or 0 for status in counts)
     previous = deployment.status
     return apps_v1.DeploymentStatus(
         observedGeneration=deployment.metadata.generation if deployment.metadata else None,
-        replicas=sum(status.replicas for status in statuses) or None,
+        replicas=sum(status.replicas for status in counts) or None,
         updatedReplicas=(new.status.replicas or None) if new and new.status else None,
-        readyReplicas=sum(status.readyReplicas or 0 for status in statuses) or None,
+        readyReplicas=sum(status.readyReplicas or 0 for status in counts) or None,
         availableReplicas=available or None,
         unavailableReplicas=max(0, wanted - available) or None,
         terminatingReplicas=terminating or None,
@@ -90,8 +110,6 @@ def _count(observed: "Observed", new: apps_v1.ReplicaSet | None) -> apps_v1.Depl
 def _availability(
     deployment: apps_v1.Deployment, status: apps_v1.DeploymentStatus, now: datetime
 ) -> apps_v1.DeploymentCondition:
-    from knarr.controllers.rollout import limits
-
     assert deployment.spec
     replicas, unavailable = _replicas(deployment), 0
     strategy = deployment.spec.strategy
@@ -194,7 +212,7 @@ def _set(
     conditions: list[apps_v1.DeploymentCondition], fresh: apps_v1.DeploymentCondition
 ) -> list[apps_v1.DeploymentCondition]:
     """Put `fresh` in place of its type's condition unless status and reason stand already; keep the transition time."""
-    current = find(conditions, fresh.type)
+    current = find(conditions, fresh.type or "")
     if current and (current.status, current.reason) == (fresh.status, fresh.reason):
         return conditions
     if current and current.status == fresh.status:

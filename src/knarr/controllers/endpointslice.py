@@ -6,6 +6,7 @@ keeps every unchanged endpoint in its slice, so that a change of one pod writes 
 Upstream counterpart: pkg/controller/endpointslice and staging/src/k8s.io/endpointslice.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,9 @@ import msgspec
 from lightkube.models import core_v1, discovery_v1, meta_v1
 from msgspec.structs import replace
 
-from knarr.control import owners
+from knarr.api import errors
+from knarr.control import Context, expectations, informer, loop, owners, selectors
+from knarr.controllers import batches
 from knarr.controllers import pods as podinfo
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -80,7 +83,25 @@ def plan(
             actions += _plan_port(service, family, ports, endpoints, by_port.pop(key, []))
         actions += [Delete(one) for stale in by_port.values() for one in stale]
     families = set(service.spec.ipFamilies or ["IPv4"])
-    return actions + [Delete(one) for one in slices if one.addressType not in families]
+    actions += [Delete(one) for one in slices if one.addressType not in families]
+    return _reuse(actions)
+
+
+def _reuse(actions: list[Action]) -> list[Action]:
+    """Turn pairs of a create and a delete of the same family into one update, so that readers never see a gap."""
+    creates = [one for one in actions if isinstance(one, Create)]
+    for delete in [one for one in actions if isinstance(one, Delete)]:
+        stale = delete.slice
+        match = next((one for one in creates if one.slice.addressType == stale.addressType), None)
+        if match is None:
+            continue
+        creates.remove(match)
+        actions.remove(match)
+        assert stale.metadata and match.slice.metadata
+        meta = replace(stale.metadata, labels=match.slice.metadata.labels)
+        fresh = replace(stale, metadata=meta, endpoints=match.slice.endpoints, ports=match.slice.ports)
+        actions[actions.index(delete)] = Update(fresh)
+    return actions
 
 
 def port_key(ports: Iterable[discovery_v1.EndpointPort]) -> PortKey:
@@ -133,13 +154,13 @@ def target_port(pod: core_v1.Pod, port: core_v1.ServicePort) -> int | None:
     """Return the number of a Service port's target in a pod, or None if its name is not there."""
     target = port.targetPort if port.targetPort is not None else port.port
     if isinstance(target, int):
-        return target or port.port
+        return int(target or port.port)
     assert pod.spec
     sidecars = [one for one in pod.spec.initContainers or () if one.restartPolicy == "Always"]
     for container in [*(pod.spec.containers or ()), *sidecars]:
         for candidate in container.ports or ():
             if candidate.name == target and (candidate.protocol or "TCP") == (port.protocol or "TCP"):
-                return candidate.containerPort
+                return int(candidate.containerPort)
     return None
 
 
@@ -234,3 +255,106 @@ def _with_service(service: core_v1.Service, one: discovery_v1.EndpointSlice) -> 
     if labels == (one.metadata.labels or {}):
         return one
     return replace(one, metadata=replace(one.metadata, labels=labels))
+
+
+class Reconciler:
+    """Carries out the plans of Services.
+
+    Args:
+        context: Client, informers and clock.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._expectations = expectations.Expectations(context.clock)
+        self._services = context.informers.of(core_v1.Service)
+        self._pods = context.informers.of(core_v1.Pod)
+        self._nodes = context.informers.of(core_v1.Node)
+        self._slices = context.informers.of(discovery_v1.EndpointSlice)
+        self._slices.add_index(SERVICE_NAME, _service_key)
+
+    async def reconcile(self, request: loop.Request) -> loop.Result:
+        """Write the slices of a Service; without the Service the garbage collector takes them."""
+        service = self._services.get(request.namespace, request.name)
+        if service is None or service.spec is None or not service.spec.selector or service.spec.type == "ExternalName":
+            return loop.Result()
+        assert service.metadata
+        if service.metadata.deletionTimestamp is not None or not self._expectations.is_fulfilled(str(request)):
+            return loop.Result()  # what was created and is not seen yet comes back here when it is
+        selector = service.spec.selector
+        pods = self._pods.list(request.namespace, lambda labels: selectors.subset(selector, labels))
+        nodes = {informer.key_of(node)[1]: node for node in self._nodes.list()}
+        actions = plan(service, pods, nodes, self._mine(request))
+        creates = sum(isinstance(action, Create) for action in actions)
+        if creates:
+            self._expectations.expect_creations(str(request), creates)
+        for action in actions:
+            await self._act(request, action)
+        return loop.Result()
+
+    def requests_of_pod(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> Iterable[loop.Request]:
+        """Name the Services that select a pod as it was or is, if anything that endpoints show has changed."""
+        return podinfo.services_of(self._services, old, new)
+
+    def requests_of_slice(
+        self, old: discovery_v1.EndpointSlice | None, new: discovery_v1.EndpointSlice | None
+    ) -> Iterable[loop.Request]:
+        """Name the Service of a slice of ours, and count down what was expected."""
+        found: dict[loop.Request, None] = {}
+        for one in (old, new):
+            if one is None or one.metadata is None or (one.metadata.labels or {}).get(MANAGED_BY) != CONTROLLER:
+                continue
+            request = loop.Request(one.metadata.namespace or "", (one.metadata.labels or {}).get(SERVICE_NAME, ""))
+            found[request] = None
+            if old is None:
+                self._expectations.saw_creation(str(request))
+        return found
+
+    def requests_of_node(self, old: core_v1.Node | None, new: core_v1.Node | None) -> Iterable[loop.Request]:
+        """Name all Services when a node's zone is not what it was."""
+        if _zone(old) == _zone(new):
+            return ()
+        return [loop.Request(*informer.key_of(service)) for service in self._services.list()]
+
+    def _mine(self, request: loop.Request) -> list[discovery_v1.EndpointSlice]:
+        found = self._slices.by_index(SERVICE_NAME, str(request))
+        return [one for one in found if one.metadata and not one.metadata.deletionTimestamp]
+
+    async def _act(self, request: loop.Request, action: Action) -> None:
+        match action:
+            case Create(one):
+                try:
+                    await self._client.create(one)
+                except errors.StatusError as err:
+                    self._expectations.saw_creation(str(request))
+                    if not (batches.is_namespace_going(err) or isinstance(err, errors.NotFound)):
+                        raise
+            case Update(one):
+                with contextlib.suppress(errors.NotFound):
+                    await self._client.update(one)
+            case Delete(one):
+                with contextlib.suppress(errors.NotFound):
+                    namespace, name = informer.key_of(one)
+                    await self._client.delete(discovery_v1.EndpointSlice, name, namespace=namespace)
+
+
+def build(context: Context) -> loop.Controller:
+    """Assemble the controller."""
+    reconciler = Reconciler(context)
+    controller = loop.Controller("endpointslice", reconciler, context)
+    controller.watch(core_v1.Service, loop.itself)
+    controller.watch_changes(core_v1.Pod, reconciler.requests_of_pod)
+    controller.watch_changes(discovery_v1.EndpointSlice, reconciler.requests_of_slice)
+    controller.watch_changes(core_v1.Node, reconciler.requests_of_node)
+    return controller
+
+
+def _service_key(one: discovery_v1.EndpointSlice) -> Iterable[str]:
+    labels = (one.metadata.labels or {}) if one.metadata else {}
+    if labels.get(MANAGED_BY) != CONTROLLER:
+        return ()
+    return (str(loop.Request(informer.key_of(one)[0], labels.get(SERVICE_NAME, ""))),)
+
+
+def _zone(node: core_v1.Node | None) -> str | None:
+    return (node.metadata.labels or {}).get(ZONE) if node is not None and node.metadata else None

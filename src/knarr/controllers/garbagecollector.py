@@ -8,6 +8,9 @@ Upstream counterpart: pkg/controller/garbagecollector.
 """
 
 import contextlib
+import logging
+from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 from lightkube.models import meta_v1
@@ -31,19 +34,48 @@ from knarr.controllers.ownership import (
 )
 
 DISCOVERY_PERIOD_S = 30.0
+DISCOVERY_RETRY_S = 1.0
 ABSENT_RETRY_S = 5.0
+SYNC_RETRY_S = 0.2
+SYNC_TIMEOUT_S = 30.0
+ABSENT_LIMIT = 500
 IGNORED = frozenset({"events", "events.events.k8s.io"})
 """Resources that own nothing and are owned by nothing but come in masses."""
 ATTEMPT_DELETE, ATTEMPT_ORPHAN = "delete", "orphan"
 """The two kinds of work; a request's namespace says which, its name is the uid."""
 
+logger = logging.getLogger(__name__)
+
+
+class Meta(msgspec.Struct):
+    """The metadata that ownership depends on."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resourceVersion: str = ""
+    deletionTimestamp: str | None = None
+    finalizers: list[str] | None = None
+    ownerReferences: list[meta_v1.OwnerReference] | None = None
+
 
 class PartialObject(msgspec.Struct):
     """What is decoded of every object: the rest of its bytes is skipped."""
 
-    metadata: meta_v1.ObjectMeta
-    apiVersion: str = ""
-    kind: str = ""
+    metadata: Meta
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A kind that is followed."""
+
+    kind: kinds.Kind[PartialObject]
+    informer: informer.Informer[PartialObject]
+
+    @property
+    def resource(self) -> Resource:
+        """Where it is served."""
+        return self.kind.resource
 
 
 class GarbageCollector:
@@ -57,19 +89,27 @@ class GarbageCollector:
         self._context = context
         self._client = context.client
         self._graph = Graph()
-        self._followed: dict[str, Resource] = {}
-        self._informers: list[informer.Informer[PartialObject]] = []
-        self._absent: set[str] = set()
+        self._followed: dict[str, Followed] = {}
+        self._absent: dict[str, None] = {}
+        self._began_s: float | None = None
         self.controller = loop.Controller("garbagecollector", self, context, workers=20)
+        self.controller.beside(self.run)
 
     async def run(self) -> None:
         """Look for new resources again and again; the controller's loop runs beside."""
         while True:
-            await self._follow_new_resources()
+            try:
+                await self._follow_resources()
+            except errors.StatusError as err:
+                logger.info("discovery: %s", err)
+                await self._context.clock.sleep(DISCOVERY_RETRY_S)
+                continue
             await self._context.clock.sleep(DISCOVERY_PERIOD_S)
 
     async def reconcile(self, request: loop.Request) -> loop.Result:
         """Look at one object's fate; the request's namespace says whether to delete or to orphan."""
+        if not self._is_synced():
+            return loop.Result(requeue_after_s=SYNC_RETRY_S)
         node = self._graph.get(request.name)
         if node is None:
             return loop.Result()
@@ -77,30 +117,42 @@ class GarbageCollector:
             return await self._orphan(node)
         return await self._attempt_delete(node)
 
-    async def _follow_new_resources(self) -> None:
+    def _is_synced(self) -> bool:
+        """Tell whether all kinds have been read; one that cannot be read holds the others up for a while only."""
+        if self._began_s is None:
+            return False
+        if all(one.informer.is_synced for one in self._followed.values()):
+            return True
+        return self._context.clock.monotonic_s() - self._began_s > SYNC_TIMEOUT_S
+
+    async def _follow_resources(self) -> None:
+        served = set()
         for resource in await discovery.resources(self._client):
+            served.add(resource.qualified)
             usable = {"delete", "list", "watch"} <= set(resource.verbs)
             if not usable or resource.qualified in IGNORED or resource.qualified in self._followed:
                 continue
-            self._followed[resource.qualified] = resource
-            following = self._context.informers.of(kinds.Kind(resource, PartialObject))
-            api_version, kind = resource.api_version, resource.kind
-            following.on_change(
-                lambda old, new, api_version=api_version, kind=kind: self._observe(old, new, api_version, kind)
-            )
-            self._informers.append(following)
+            kind: kinds.Kind[PartialObject] = kinds.Kind(resource, PartialObject)
+            following = self._context.informers.of(kind)
+            self._followed[resource.qualified] = Followed(kind, following)
+            following.on_change(partial(self._observe, resource))
+        for name in self._followed.keys() - served:
+            await self._context.informers.stop(self._followed.pop(name).informer)
+        if self._began_s is None:
+            self._began_s = self._context.clock.monotonic_s()
 
-    def _observe(self, old: PartialObject | None, new: PartialObject | None, api_version: str, kind: str) -> None:
+    def _observe(self, resource: Resource, old: PartialObject | None, new: PartialObject | None) -> None:
         if new is None:
             assert old is not None
-            self._absent.discard(old.metadata.uid or "")
-            self._enqueue(self._graph.forget(old.metadata.uid or ""))
+            self._absent.pop(old.metadata.uid, None)
+            self._enqueue(self._graph.forget(old.metadata.uid))
             return
+        if old is not None and old.metadata.uid != new.metadata.uid:  # deleted and made anew between two looks
+            self._enqueue(self._graph.forget(old.metadata.uid))
         meta = new.metadata
-        identity = Identity(api_version, kind, meta.namespace or "", meta.name or "")
         due = self._graph.observe(
-            meta.uid or "",
-            identity,
+            meta.uid,
+            Identity(resource.api_version, resource.kind, meta.namespace, meta.name),
             owners_of(meta),
             is_deleting=meta.deletionTimestamp is not None,
             finalizers=frozenset(meta.finalizers or ()),
@@ -135,9 +187,12 @@ class GarbageCollector:
     async def _fates(self, node: Node) -> Owners:
         solid, dangling, waiting = [], [], []
         for owner in node.owners.values():
+            if self._find(owner.identity).resource.namespaced and not node.identity.namespace:
+                solid.append(owner)  # a cluster-wide object cannot be owned from within a namespace: leave it alone
+                continue
             live = None if owner.uid in self._absent else await self._read(owner.identity)
             if live is None or live.metadata.uid != owner.uid:
-                self._absent.add(owner.uid)
+                self._note_absent(owner.uid)
                 dangling.append(owner)
             elif live.metadata.deletionTimestamp is not None and FOREGROUND in (live.metadata.finalizers or ()):
                 waiting.append(owner)
@@ -193,46 +248,58 @@ class GarbageCollector:
             version = live.metadata.resourceVersion
             await self._patch(node, {"metadata": {"finalizers": left, "uid": node.uid, "resourceVersion": version}})
 
-    def _kind(self, identity: Identity) -> kinds.Kind[PartialObject] | None:
-        for resource in self._followed.values():
-            if (resource.api_version, resource.kind) == (identity.api_version, identity.kind):
-                return kinds.Kind(resource, PartialObject)
-        return None
+    def _note_absent(self, uid: str) -> None:
+        self._absent[uid] = None
+        if len(self._absent) > ABSENT_LIMIT:
+            del self._absent[next(iter(self._absent))]
+
+    def _find(self, identity: Identity) -> Followed:
+        """Return the followed kind of an identity, whatever version of it an owner reference names.
+
+        Raises:
+            PathNotFound: there is none, at least not now; nothing may be concluded from that.
+        """
+        group = identity.api_version.rpartition("/")[0]
+        for one in self._followed.values():
+            if one.resource.kind == identity.kind and one.resource.group == group:
+                return one
+        raise errors.PathNotFound
 
     async def _read(self, identity: Identity) -> PartialObject | None:
-        kind = self._kind(identity)
-        if kind is None:
-            return None
+        kind = self._find(identity).kind
         try:
             return await self._client.get(kind, identity.name, namespace=identity.namespace)
         except errors.NotFound:
             return None
 
     async def _patch(self, node: Node, body: dict[str, object]) -> None:
-        kind = self._kind(node.identity)
-        assert kind is not None
+        kind = self._find(node.identity).kind
         with contextlib.suppress(errors.NotFound):
             await self._client.patch(kind, node.identity.name, body, PatchType.MERGE, namespace=node.identity.namespace)
 
     async def _delete(self, node: Node, live: PartialObject, policy: str) -> None:
-        kind = self._kind(node.identity)
-        assert kind is not None
+        kind = self._find(node.identity).kind
         with contextlib.suppress(errors.NotFound):
             await self._client.delete(
                 kind,
                 node.identity.name,
                 namespace=node.identity.namespace,
-                options=DeleteOptions(propagation=policy, uid=node.uid, revision=live.metadata.resourceVersion or ""),
+                options=DeleteOptions(propagation=policy, uid=node.uid, revision=live.metadata.resourceVersion),
             )
 
 
-def owners_of(meta: meta_v1.ObjectMeta) -> list[Owner]:
+def owners_of(meta: Meta) -> list[Owner]:
     """Return an object's owner references; owners are looked for in its own namespace."""
     return [
         Owner(
-            Identity(one.apiVersion, one.kind, meta.namespace or "", one.name),
+            Identity(one.apiVersion, one.kind, meta.namespace, one.name),
             one.uid,
             blocks=bool(one.blockOwnerDeletion),
         )
         for one in meta.ownerReferences or ()
     ]
+
+
+def build(context: Context) -> loop.Controller:
+    """Assemble the controller."""
+    return GarbageCollector(context).controller

@@ -7,6 +7,7 @@ Upstream counterpart: pkg/controller/namespace/deletion.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -175,12 +176,9 @@ class Reconciler:
         status = namespace.status or core_v1.NamespaceStatus()
         fresh = conditions(status.conditions or (), remains, self._clock.now())
         if fresh != (status.conditions or []):
-            try:
-                await self._client.update(
-                    replace(namespace, status=replace(status, conditions=fresh)), subresource="status"
-                )
-            except (errors.Conflict, errors.NotFound):
-                pass  # the next round writes it anew
+            told = replace(namespace, status=replace(status, conditions=fresh))
+            with contextlib.suppress(errors.Conflict, errors.NotFound):  # the next round writes it anew
+                await self._client.update(told, subresource="status")
 
     async def _finalize(self, name: str) -> None:
         try:

@@ -3,11 +3,13 @@
 Upstream counterpart: pkg/controller/controller_utils.go and pkg/api/v1/pod.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from lightkube.models import core_v1, meta_v1
 from msgspec.structs import replace
+
+from knarr.control import informer, loop, selectors
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -111,3 +113,35 @@ def _deletion_cost(pod: core_v1.Pod) -> int:
 def _restarts(pod: core_v1.Pod) -> int:
     statuses = (pod.status.containerStatuses if pod.status else None) or ()
     return max((status.restartCount for status in statuses), default=0)
+
+
+def endpoint_facts(pod: core_v1.Pod) -> tuple[object, ...]:
+    """Return what the endpoints of a Service depend on; a change of anything else need not be looked at."""
+    assert pod.metadata and pod.spec
+    addresses = tuple(one.ip for one in (pod.status.podIPs or ())) if pod.status else ()
+    return (
+        pod.metadata.labels,
+        pod.metadata.uid,
+        pod.metadata.deletionTimestamp,
+        pod.spec.nodeName,
+        addresses,
+        phase(pod),
+        is_ready(pod),
+    )
+
+
+def services_of(
+    services: informer.Informer[core_v1.Service], old: core_v1.Pod | None, new: core_v1.Pod | None
+) -> Iterable[loop.Request]:
+    """Name the Services that select a pod as it was or is, if anything that their endpoints show has changed."""
+    if old is not None and new is not None and endpoint_facts(old) == endpoint_facts(new):
+        return ()
+    found: dict[loop.Request, None] = {}
+    for pod in (old, new):
+        if pod is None or pod.metadata is None:
+            continue
+        for service in services.list(pod.metadata.namespace or ""):
+            selector = service.spec.selector if service.spec else None
+            if selector and selectors.subset(selector, pod.metadata.labels):
+                found[loop.Request(*informer.key_of(service))] = None
+    return found

@@ -26,7 +26,16 @@ def nanos(quantity: str | int | float) -> int:
     Raises:
         ValueError: it is not a quantity.
     """
-    match = _GRAMMAR.fullmatch(str(quantity))
+    return read(str(quantity))
+
+
+def read(quantity: str) -> int:
+    """Return a quantity in billionths as `nanos` does, without keeping it in the cache.
+
+    Raises:
+        ValueError: it is not a quantity.
+    """
+    match = _GRAMMAR.fullmatch(quantity)
     if match is None:
         raise ValueError(
             f"not a quantity: {quantity!r}; expected a number with an optional suffix such as m, k, Mi or e3"

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from knarr.api import errors
 from knarr.api.user import MASTERS, User
+from knarr.apiserver.authz.rules import Rule
 from knarr.apiserver.requestinfo import RequestInfo
 
 
@@ -52,15 +53,27 @@ class Mode(Protocol):
         """Return what the user may do in a namespace, and everywhere."""
 
 
+class Grants(Protocol):
+    """What is known of roles: the part of RBAC by which nobody gives away more than he has."""
+
+    def policy_rules(self, user: User, namespace: str) -> tuple[list[Rule], list[str]]:
+        """Return a user's rules in a namespace and everywhere, and which roles are bound but missing."""
+
+    def rules_of(self, role_ref: dict[str, Any], namespace: str) -> tuple[Rule, ...]:
+        """Return the rules of the role that a binding in a namespace refers to; NotFound if there is none."""
+
+
 class Authorizer:
     """Members of system:masters may do anything; everybody else what one of the modes allows.
 
     Args:
         modes: In order.
+        grants: The roles, for those who check what is given away.
     """
 
-    def __init__(self, modes: Iterable[Mode]) -> None:
+    def __init__(self, modes: Iterable[Mode], grants: Grants) -> None:
         self._modes = tuple(modes)
+        self.grants = grants
 
     def authorize(self, user: User, info: RequestInfo) -> Decision:
         """Decide whether a user may do what a request asks."""

@@ -15,7 +15,7 @@ import msgspec
 
 from knarr.api import errors
 from knarr.api.patch.errors import Inapplicable
-from knarr.api.shape import Shape
+from knarr.api.schema.types import Type
 
 _DIRECTIVE = "$patch"
 _RETAIN_KEYS = "$retainKeys"
@@ -26,7 +26,7 @@ _DROPPED = object()
 Object = dict[str, Any]
 
 
-def strategic_merge_patch(original: Object, patch: Any, definition: Shape | None) -> Object:
+def strategic_merge_patch(original: Object, patch: Any, definition: Type | None) -> Object:
     """Lay a partial object over another, list elements merged as the schema says.
 
     Args:
@@ -49,7 +49,7 @@ def strategic_merge_patch(original: Object, patch: Any, definition: Shape | None
         raise errors.Unprocessable() from err
 
 
-def _merge_maps(original: Object, patch: Object, shape: Shape | None) -> Object:
+def _merge_maps(original: Object, patch: Object, shape: Type | None) -> Object:
     directive = patch.get(_DIRECTIVE)
     if directive is not None:
         if directive == "replace":
@@ -76,7 +76,7 @@ def _merge_maps(original: Object, patch: Object, shape: Shape | None) -> Object:
     return merged
 
 
-def _put(merged: Object, key: str, value: Any, shape: Shape | None) -> None:
+def _put(merged: Object, key: str, value: Any, shape: Type | None) -> None:
     here = merged.get(key)
     if isinstance(value, dict) and isinstance(here, dict):
         replaced = shape is not None and "replace" in _strategies(shape)
@@ -89,15 +89,14 @@ def _put(merged: Object, key: str, value: Any, shape: Shape | None) -> None:
             merged[key] = value
 
 
-def _child(shape: Shape | None, name: str) -> Shape | None:
+def _child(shape: Type | None, name: str) -> Type | None:
     if shape is None:
         return None
     return shape.fields.get(name) or shape.element
 
 
-def _strategies(shape: Shape) -> tuple[str, ...]:
-    strategy = shape.patch_strategy
-    return tuple(strategy.split(",")) if isinstance(strategy, str) else tuple(strategy or ())
+def _strategies(shape: Type) -> tuple[str, ...]:
+    return tuple(shape.patch_strategy.split(","))
 
 
 def _without_directives(value: Any) -> Any:
@@ -142,7 +141,7 @@ def _delete_scalars(merged: Object, name: str, removed: Any) -> None:
         merged[name] = [one for one in here if _identity(one) not in gone]
 
 
-def _merge_ordered(merged: Object, patch: Object, name: str, shape: Shape | None) -> None:
+def _merge_ordered(merged: Object, patch: Object, name: str, shape: Type | None) -> None:
     """Merge one list of a map and bring it in the order that `$setElementOrder/<name>` asks for."""
     order, here, changes = patch[_ORDER + name], merged.get(name), patch.get(name)
     removed = patch.get(_DELETE + name)
@@ -184,7 +183,7 @@ def _print(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _merge_lists(here: list[Any], changes: list[Any], shape: Shape | None) -> list[Any]:
+def _merge_lists(here: list[Any], changes: list[Any], shape: Type | None) -> list[Any]:
     if shape is None or "merge" not in _strategies(shape):
         return [one for one in map(_without_directives, changes) if one is not _DROPPED]
     if not changes:
@@ -199,7 +198,7 @@ def _merge_lists(here: list[Any], changes: list[Any], shape: Shape | None) -> li
     return _merge_elements(here, changes, shape)
 
 
-def _merge_elements(here: list[Any], changes: list[Any], shape: Shape) -> list[Any]:
+def _merge_elements(here: list[Any], changes: list[Any], shape: Type) -> list[Any]:
     merge_key = shape.patch_merge_key or ""
     if not merge_key:
         raise Inapplicable("cannot merge lists without merge key")

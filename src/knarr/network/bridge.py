@@ -5,7 +5,6 @@ Everything may be repeated: `ip` is told to replace, and sysctls are written onl
 
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +38,7 @@ async def ensure(bridge: Bridge) -> None:
         CommandFailed: The kernel refuses.
     """
     name = bridge.name
-    if not Path("/sys/class/net", name).exists():
+    if not await _exists(name):
         await commands.run(["ip", "link", "add", name, "type", "bridge"])
     await commands.run(["ip", "link", "set", name, "up"])
     wanted = {f"{bridge.dns_address}/32", *([bridge.gateway] if bridge.gateway else [])}
@@ -58,8 +57,25 @@ async def remove(name: str) -> None:
     """Remove the bridge, with it its addresses and routes, and the firewall rules that let it through."""
     for rule in _firewall_rules(name):
         await _iptables("-D", rule)
-    if Path("/sys/class/net", name).exists():
+    if await _exists(name):
         await commands.run(["ip", "link", "del", name])
+
+
+async def default_mtu() -> int:
+    """Return the MTU of the interface that the default route uses, or 0 without one."""
+    words = (await commands.run(["ip", "-o", "-4", "route", "show", "default"])).split()
+    if "dev" not in words:
+        return 0
+    link = (await commands.run(["ip", "-o", "link", "show", words[words.index("dev") + 1]])).split()
+    return int(link[link.index("mtu") + 1])
+
+
+async def _exists(name: str) -> bool:
+    try:
+        await commands.run(["ip", "link", "show", name])
+    except CommandFailed:
+        return False
+    return True
 
 
 async def _addresses(name: str) -> set[str]:
@@ -72,12 +88,9 @@ async def _allow(name: str) -> None:
     # 127.0.0.1:NODEPORT on the node ends at a pod; the proxy drops what pods send to such addresses.
     _sysctl(f"ipv4/conf/{name}/route_localnet", "1")
     # Pods of one bridge talk through it directly; their answers must pass the connection tracker all the same.
-    filtered = Path("/sys/class/net", name, "bridge/nf_call_iptables")
     if not (_SYS / "bridge").exists():
-        with suppress(CommandFailed):
-            await commands.run(["modprobe", "br_netfilter"])
-    if filtered.exists() and filtered.read_text().strip() != "1":
-        filtered.write_text("1")
+        await commands.run(["modprobe", "br_netfilter"])
+    await commands.run(["ip", "link", "set", name, "type", "bridge", "nf_call_iptables", "1"])
     for rule in _firewall_rules(name):
         if await _iptables("-C", rule) is False:
             await _iptables("-I", rule)

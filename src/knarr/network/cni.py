@@ -9,6 +9,7 @@ Source: CNI specification 1.0.0, https://www.cni.dev/docs/spec/; plugins bridge,
 
 import asyncio
 import ipaddress
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,8 +28,11 @@ from knarr.network.bridge import Bridge
 
 VERSION = "1.0.0"
 FILE_NAME = "10-knarr.conflist"
+_RESULTS = Path("/var/lib/cni/results")
 RESYNC_S = 60.0
 """How often bridge and configuration are looked at, in case somebody else took them away."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +106,10 @@ class Network:
             )
         )
         if pod_range:
-            write_config(config.conf_folder, plan_config(config.bridge, pod_range))
+            mtu = await bridges.default_mtu()
+            plan = plan_config(config.bridge, pod_range, mtu=mtu, reservations=config.conf_folder / "addresses")
+            if write_config(config.conf_folder, plan):
+                logger.info("pods of this node have the addresses %s on bridge %s", pod_range, config.bridge)
             self._ready.set()
 
     def _on_node(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
@@ -120,10 +127,16 @@ def gateway_of(pod_range: str) -> str:
     return f"{network[1]}/{network.prefixlen}"
 
 
-def plan_config(bridge: str, pod_range: str) -> dict[str, Any]:
+def plan_config(bridge: str, pod_range: str, *, mtu: int, reservations: Path) -> dict[str, Any]:
     """Return the CNI configuration list of a node.
 
     Masquerading is left to the service proxy, which knows all pod ranges; hairpin mode lets a pod reach itself through a Service.
+
+    Args:
+        bridge: Name of the bridge.
+        pod_range: Addresses of the node's pods.
+        mtu: The MTU of the pods' interfaces; 0 means the kernel's default.
+        reservations: Folder in which host-local notes the addresses in use.
     """
     return {
         "cniVersion": VERSION,
@@ -135,11 +148,12 @@ def plan_config(bridge: str, pod_range: str) -> dict[str, Any]:
                 "isGateway": True,
                 "ipMasq": False,
                 "hairpinMode": True,
+                **({"mtu": mtu} if mtu else {}),
                 "ipam": {
                     "type": "host-local",
                     "ranges": [[{"subnet": pod_range}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
-                    "dataDir": "/var/lib/cni/networks",
+                    "dataDir": str(reservations),
                 },
             },
             {"type": "portmap", "capabilities": {"portMappings": True}},
@@ -178,5 +192,7 @@ async def open_network(config: Config) -> AsyncIterator[Network]:
 
 
 async def remove(bridge: str) -> None:
-    """Remove a node's bridge and what was done for it."""
+    """Remove a node's bridge, what was done for it, and what libcni remembers of its pods."""
     await bridges.remove(bridge)
+    for result in _RESULTS.glob(f"{bridge}-*"):
+        result.unlink(missing_ok=True)

@@ -128,12 +128,8 @@ table {table.path} {{
     type filter hook prerouting priority -110; policy accept;
     ct state new jump firewall-check
   }}
-  chain filter-input {{
-    type filter hook input priority -110; policy accept;
-    ct state new jump endpoints-check
-  }}
-  chain filter-forward {{
-    type filter hook forward priority -110; policy accept;
+  chain filter-prerouting-post-dnat {{
+    type filter hook prerouting priority -90; policy accept;
     ct state new jump endpoints-check
   }}
   chain filter-output {{

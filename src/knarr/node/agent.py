@@ -6,13 +6,33 @@ containerd and the API do not know: an agent that starts again finds its pods ru
 Counterpart: cmd/kubelet (v1.37).
 """
 
+import asyncio
 import contextlib
+import platform
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
+from lightkube.models import core_v1
+
+from knarr.client import Client, credentials, transport
+from knarr.control import events
+from knarr.control.informer import Informers
 from knarr.kit import clock as clocks
+from knarr.kit.tasks import Supervisor
+from knarr.node import cgroups, images, machine, objects, status
+from knarr.node.heartbeat import Heartbeat
+from knarr.node.pods.config import NodeFacts
+from knarr.node.pods.dns import read_host_dns
+from knarr.node.pods.roster import Roster
+from knarr.node.pods.tools import Tools
 from knarr.node.runtime import containerd
+from knarr.node.runtime.cri import CriRuntime
+
+USER_AGENT = (
+    f"kubelet/{status.KUBELET_VERSION} (linux/{machine.ARCHITECTURES.get(platform.machine(), 'unknown')}) knarr"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +83,20 @@ class Agent:
 
     Attributes:
         config: What it was told.
+        client: The API, as the node.
+        informers: Watches over that client; free for others in this process to use.
         port: Where its HTTPS server listens.
+        containerd: The container runtime.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, client: Client, informers: Informers, daemon: containerd.Containerd, *, port: int
+    ) -> None:
         self.config = config
-        self.port = config.port
+        self.client = client
+        self.informers = informers
+        self.containerd = daemon
+        self.port = port
 
     async def wait_pod_cidr(self) -> str:
         """Wait until the node is registered and has its range of pod addresses, and return it: `spec.podCIDR`.
@@ -76,14 +104,23 @@ class Agent:
         Whoever composes the processes then writes the CNI configuration; until it is there, pods outside
         the host's network wait.
         """
-        raise NotImplementedError
+        name = self.config.node_name
+        found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def look(_old: core_v1.Node | None, node: core_v1.Node | None) -> None:
+            cidr = node.spec.podCIDR if node is not None and node.spec is not None else None
+            if cidr and not found.done():
+                found.set_result(cidr)
+
+        self.informers.of(core_v1.Node, field_selector=f"metadata.name={name}").on_change(look)
+        return await found
 
 
 @contextlib.asynccontextmanager
 async def open_agent(config: Config, *, clock: clocks.Clock | None = None) -> AsyncIterator[Agent]:
     """Run the agent until the block is left; its pods keep running.
 
-    It returns at once and keeps trying where the API server cannot be reached yet.
+    It keeps trying where the API server cannot be reached yet.
 
     Args:
         config: What it is told.
@@ -92,4 +129,60 @@ async def open_agent(config: Config, *, clock: clocks.Clock | None = None) -> As
     Raises:
         ContainerdFailed: The container runtime did not come up.
     """
-    yield Agent(config)
+    clock = clock or clocks.SystemClock()
+    random = Random()
+    tls = credentials.TlsFiles(config.ca_file, config.certificate_file, config.key_file, clock=clock)
+    client = Client(transport.HttpsTransport(config.server_url, tls=tls), clock=clock, user_agent=USER_AGENT)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(client.aclose)
+        daemon = await stack.enter_async_context(containerd.open_containerd(config.containerd, clock))
+        runtime = CriRuntime(str(config.containerd.socket))
+        stack.push_async_callback(runtime.aclose)
+        informers = await stack.enter_async_context(Informers(client, clock, random))
+        recorder = events.Recorder(client, "kubelet", clock=clock, host=config.node_name)
+        stack.push_async_callback(recorder.aclose)
+        supervisor = await stack.enter_async_context(Supervisor("agent", clock=clock, random=random))
+        facts, identity = _describe(config)
+        facts.cgroups.create_root()
+        tools = Tools(
+            node=facts,
+            runtime=runtime,
+            images=images.Puller(runtime, clock),
+            client=client,
+            objects=objects.Objects(informers),
+            services=informers.of(core_v1.Service),
+            recorder=recorder,
+            clock=clock,
+            random=random,
+        )
+        pods = informers.of(core_v1.Pod, field_selector=f"spec.nodeName={config.node_name}")
+        roster = Roster(tools, pods, supervisor)
+        heartbeat = Heartbeat(
+            client, identity, runtime, clock, storage=config.root, image_storage=config.containerd.root
+        )
+        supervisor.run("pods", roster.run)
+        supervisor.run("node status", heartbeat.report)
+        supervisor.run("node lease", heartbeat.renew)
+        yield Agent(config, client, informers, daemon, port=config.port)
+
+
+def _describe(config: Config) -> tuple[NodeFacts, status.Identity]:
+    for name in ("pods", "logs", "seccomp"):
+        (config.root / name).mkdir(parents=True, exist_ok=True, mode=0o750)
+    found = machine.read_machine(config.root)
+    ips = (config.node_ip or machine.default_ip(),)
+    total = machine.capacity(found, max_pods=config.max_pods)
+    facts = NodeFacts(
+        name=config.node_name,
+        ips=ips,
+        root=config.root,
+        logs=config.root / "logs",
+        cgroups=cgroups.Cgroups(config.cgroup_root, config.containerd.systemd_cgroup, cgroups.is_unified()),
+        domain=config.domain,
+        dns_servers=config.cluster_dns,
+        host_dns=read_host_dns(),
+        memory_bytes=found.memory_bytes,
+        allocatable=machine.allocatable(total),
+    )
+    identity = status.Identity(config.node_name, ips, config.port, found, config.max_pods, config.labels)
+    return facts, identity

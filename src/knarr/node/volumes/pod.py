@@ -84,7 +84,8 @@ class PodVolumes:
             ConfigFailed: It mounts a volume that the pod does not have.
             StartFailed: A subPath cannot be used.
         """
-        found, groups = [], []
+        found: list[Mount] = []
+        groups: list[int] = []
         for index, mount in enumerate(container.volumeMounts or []):
             volume = self._ready.get(mount.name)
             if volume is None:

@@ -113,7 +113,8 @@ class ApiSource:
         )
         account = specs.spec_of(pod).serviceAccountName or "default"
         answer = await subresources.create_token(self._client, specs.namespace_of(pod), account, request)
-        assert answer.status is not None
-        expires = answer.status.expirationTimestamp
-        life = expires - now
-        return _Token(answer.status.token, now + min(life * RENEW_SHARE, RENEW_AFTER), expires)
+        status = answer.status
+        if status is None or not status.token or status.expirationTimestamp is None:
+            raise VolumeMissing(f"failed to fetch token: the server issued none for service account {account}")
+        life = status.expirationTimestamp - now
+        return _Token(status.token, now + min(life * RENEW_SHARE, RENEW_AFTER), status.expirationTimestamp)

@@ -12,10 +12,11 @@ from typing import Any
 from knarr.api.validation.collector import IMMUTABLE, Errors
 
 # Fields without a pointer in Go, whose zero is the same as their absence.
-_ZERO_IS_ABSENT = frozenset(
-    "stdin stdinOnce tty hostNetwork hostPID hostIPC hostPort readOnly initialDelaySeconds unschedulable partition "
-    "minReadySeconds readOnly generation observedGeneration lun port containerPort nodePort weight serviceName".split()
-)
+_ZERO_IS_ABSENT = frozenset({
+    "stdin", "stdinOnce", "tty", "hostNetwork", "hostPID", "hostIPC", "hostPort", "readOnly", "initialDelaySeconds",
+    "unschedulable", "partition", "minReadySeconds", "generation", "observedGeneration", "lun", "port", "containerPort",
+    "nodePort", "weight", "serviceName",
+})  # fmt: skip
 
 
 def is_equal(left: Any, right: Any) -> bool:
@@ -55,5 +56,5 @@ def immutable(errors: Errors, path: str, value: Any, old: Any) -> None:
 
 def format_diff(old: Any, new: Any) -> str:
     """Return the lines in which two values differ, with some context."""
-    lines = [json.dumps(one, indent=2, sort_keys=True, ensure_ascii=False).splitlines() for one in (old, new)]
-    return "\n".join(list(difflib.unified_diff(*lines, lineterm="", n=2))[2:])
+    before, after = (json.dumps(one, indent=2, sort_keys=True, ensure_ascii=False).splitlines() for one in (old, new))
+    return "\n".join(list(difflib.unified_diff(before, after, lineterm="", n=2))[2:])

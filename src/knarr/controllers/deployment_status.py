@@ -92,7 +92,7 @@ def _count(observed: "Observed", new: apps_v1.ReplicaSet | None) -> apps_v1.Depl
     deployment = observed.deployment
     counts = [one.status for one in observed.replica_sets if one.status]
     available = sum(status.availableReplicas or 0 for status in counts)
-    wanted = sum([one.spec.replicas or 0 for one in observed.replica_sets if one.spec])
+    wanted = sum((one.spec.replicas or 0) if one.spec else 0 for one in observed.replica_sets)
     terminating = sum(status.terminatingReplicas or 0 for status in counts)
     previous = deployment.status
     return apps_v1.DeploymentStatus(

@@ -1,0 +1,54 @@
+"""Which plugins there are, in the order in which they run, and what each score weighs.
+
+Source: getDefaultPlugins in pkg/scheduler/apis/config/v1/default_plugins.go (v1.37).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from knarr.scheduler.framework import Filter, Score
+from knarr.scheduler.plugins.image_locality import ImageLocality
+from knarr.scheduler.plugins.inter_pod_affinity import InterPodAffinity, NamespaceLabels
+from knarr.scheduler.plugins.node_affinity import NodeAffinity
+from knarr.scheduler.plugins.node_name import NodeName
+from knarr.scheduler.plugins.node_ports import NodePorts
+from knarr.scheduler.plugins.node_resources_balanced_allocation import NodeResourcesBalancedAllocation
+from knarr.scheduler.plugins.node_resources_fit import NodeResourcesFit
+from knarr.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from knarr.scheduler.plugins.pod_topology_spread import PodTopologySpread
+from knarr.scheduler.plugins.taint_toleration import TaintToleration
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The plugins of a scheduler.
+
+    Attributes:
+        filters: In order; a node that one rules out is not shown to the next.
+        scores: With their weights.
+    """
+
+    filters: Sequence[Filter]
+    scores: Sequence[tuple[Score, int]]
+
+
+def default(namespaces: NamespaceLabels) -> Order:
+    """Return upstream's default plugins.
+
+    Args:
+        namespaces: Gives the labels of all namespaces.
+    """
+    taints, affinity, fit = TaintToleration(), NodeAffinity(), NodeResourcesFit()
+    spread, pods = PodTopologySpread(), InterPodAffinity(namespaces)
+    return Order(
+        filters=(NodeUnschedulable(), NodeName(), taints, affinity, NodePorts(), fit, spread, pods),
+        scores=(
+            (taints, 3),
+            (affinity, 2),
+            (fit, 1),
+            (spread, 2),
+            (pods, 2),
+            (NodeResourcesBalancedAllocation(), 1),
+            (ImageLocality(), 1),
+        ),
+    )

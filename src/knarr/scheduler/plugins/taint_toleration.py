@@ -1,0 +1,54 @@
+"""TaintToleration: taints keep pods away, or make a node less wanted.
+
+Upstream counterpart: pkg/scheduler/framework/plugins/tainttoleration (v1.37).
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from knarr.scheduler.cluster import Cluster, Mask, Rows
+from knarr.scheduler.events import Event
+from knarr.scheduler.framework import Rejection, Scores, normalized
+from knarr.scheduler.plugins.tolerations import is_tolerated
+from knarr.scheduler.podfacts import PodFacts
+
+BINDING = frozenset({"NoSchedule", "NoExecute"})
+
+
+class TaintToleration:
+    """The plugin."""
+
+    name = "TaintToleration"
+
+    def filter(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Iterable[Rejection]:
+        """Rule out nodes with a taint that the pod does not tolerate."""
+        yield Rejection(untolerated(pod, cluster, rows), "node(s) had untolerated taint(s)", is_final=True)
+
+    def score(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Scores | None:
+        """Prefer nodes with fewer taints of effect PreferNoSchedule that the pod does not tolerate."""
+        tolerations = [one for one in pod.spec.tolerations or () if not one.effect or one.effect == "PreferNoSchedule"]
+        columns = [
+            column
+            for column, taint in enumerate(cluster.taints)
+            if taint.effect == "PreferNoSchedule" and not is_tolerated(tolerations, taint)
+        ]
+        if not columns:
+            return None
+        return normalized(cluster.tainted[rows][:, columns].sum(axis=1).astype(np.float64), reverse=True)
+
+    def may_help(self, event: Event, pod: PodFacts) -> bool:
+        """A node that came or has other taints."""
+        return event.changes_taints
+
+
+def untolerated(pod: PodFacts, cluster: Cluster, rows: Rows) -> Mask:
+    """Tell which rows have a taint that keeps the pod away."""
+    columns = [
+        column
+        for column, taint in enumerate(cluster.taints)
+        if taint.effect in BINDING and not is_tolerated(pod.spec.tolerations, taint)
+    ]
+    if not columns:
+        return np.zeros(len(rows), np.bool_)
+    return np.asarray(cluster.tainted[rows][:, columns].any(axis=1), np.bool_)

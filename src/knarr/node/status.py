@@ -152,7 +152,7 @@ def _conditions(reading: Reading, old: core_v1.NodeStatus | None, now: datetime)
     return wanted
 
 
-def _pressure(kind: str, present: bool, noun: str, words: str) -> core_v1.NodeCondition:  # noqa: FBT001 - a table's column
+def _pressure(kind: str, present: bool, noun: str, words: str) -> core_v1.NodeCondition:
     if noun == "Disk":
         reason = "KubeletHasDiskPressure" if present else "KubeletHasNoDiskPressure"
         message = "kubelet has disk pressure" if present else "kubelet has no disk pressure"

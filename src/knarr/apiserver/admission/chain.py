@@ -1,6 +1,6 @@
 """The admission chain: plugins that may change an object, then plugins that may refuse it.
 
-A plugin is a value: its name, what it looks at, and up to two coroutines. `mutate` runs before the registry strategy and may
+A plugin is a value: its name, what it looks at, and up to two coroutines. `admit` runs before the registry strategy and may
 change `request.object`; `validate` runs after the object has been validated and must leave it alone. The chain finds out
 once for each kind of request which plugins look at it, so that a request pays for those alone.
 
@@ -90,14 +90,14 @@ class Plugin:
         name: As upstream's, such as "NamespaceLifecycle".
         operations: Which operations it looks at.
         targets: Which `AdmissionRequest.target`s it looks at; None means all, subresources too.
-        mutate: Changes `request.object` or refuses.
+        admit: Changes `request.object` or refuses.
         validate: Refuses, by raising a `StatusError`.
     """
 
     name: str
     operations: frozenset[str]
     targets: frozenset[str] | None = None
-    mutate: Step | None = None
+    admit: Step | None = None
     validate: Step | None = None
 
     def is_interested(self, operation: str, target: str) -> bool:
@@ -131,19 +131,19 @@ class Chain:
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         self.plugins = tuple(plugins)
-        self._mutate: dict[tuple[str, str], tuple[Step, ...]] = {}
+        self._admit: dict[tuple[str, str], tuple[Step, ...]] = {}
         self._validate: dict[tuple[str, str], tuple[Step, ...]] = {}
 
-    async def mutate(self, request: AdmissionRequest) -> None:
+    async def admit(self, request: AdmissionRequest) -> None:
         """Let the plugins change `request.object`; before the registry strategy.
 
         Raises:
             StatusError: A plugin refuses.
         """
         key = (request.operation, request.target)
-        steps = self._mutate.get(key)
+        steps = self._admit.get(key)
         if steps is None:
-            steps = self._mutate[key] = tuple(one.mutate for one in self._interested(*key) if one.mutate)
+            steps = self._admit[key] = tuple(one.admit for one in self._interested(*key) if one.admit)
         for step in steps:
             await step(request)
 

@@ -1,12 +1,69 @@
-"""Which admission plugins run, in upstream's order."""
+"""Which admission plugins run, in upstream's order.
+
+Source: pkg/kubeapiserver/options/plugins.go (v1.37). Webhooks and policies in CEL have their place before ResourceQuota.
+"""
 
 from collections.abc import Callable
 
+from knarr.apiserver.admission import (
+    certificates,
+    default_ingress_class,
+    default_storage_class,
+    default_toleration_seconds,
+    limit_ranger,
+    namespace_lifecycle,
+    node_restriction,
+    owner_references_permission_enforcement,
+    persistent_volume_claim_resize,
+    pod_security,
+    priority,
+    rbac_escalation,
+    resource_quota,
+    runtime_class,
+    service_account,
+    storage_object_in_use_protection,
+    taint_nodes_by_condition,
+)
 from knarr.apiserver.admission.chain import Chain, Context, Plugin
+from knarr.apiserver.authz.authorizer import Authorizer
+from knarr.apiserver.config import Config
+from knarr.apiserver.registry import Registry
 
-ORDER: tuple[Callable[[Context], Plugin], ...] = ()
+ORDER: tuple[Callable[[Context], Plugin], ...] = (
+    namespace_lifecycle.build,
+    limit_ranger.build,
+    service_account.build,
+    node_restriction.build,
+    taint_nodes_by_condition.build,
+    pod_security.build,
+    priority.build,
+    default_toleration_seconds.build,
+    default_storage_class.build,
+    storage_object_in_use_protection.build,
+    owner_references_permission_enforcement.build,
+    persistent_volume_claim_resize.build,
+    runtime_class.build,
+    certificates.build_approval,
+    certificates.build_signing,
+    certificates.build_attest,
+    certificates.build_subject_restriction,
+    default_ingress_class.build,
+    rbac_escalation.build,
+    resource_quota.build,
+)
+OPTIONAL = frozenset({"OwnerReferencesPermissionEnforcement"})
+"""Names of the plugins that run only where they are enabled."""
 
 
-def build(context: Context) -> Chain:
-    """Assemble the chain."""
-    return Chain(build_plugin(context) for build_plugin in ORDER)
+def build(config: Config, registry: Registry, authorizer: Authorizer) -> Chain:
+    """Assemble the chain.
+
+    Args:
+        config: Tells which plugins are left out and which optional ones run.
+        registry: Reads and writes objects.
+        authorizer: Answers whether a user may do something.
+    """
+    context = Context(registry, authorizer, config.clock, config.random)
+    plugins = [build_plugin(context) for build_plugin in ORDER]
+    off = (OPTIONAL - set(config.enabled_admission)) | set(config.disabled_admission)
+    return Chain(plugin for plugin in plugins if plugin.name not in off)

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from knarr.kit import metrics
 from knarr.kit.clock import SystemClock
 from knarr.network import bridge, commands, proxy
+from knarr.network.proxy import nft
 from tests.live.network.conftest import BRIDGE, NODE_IP, Machine
 from tests.network.fakeapi import FakeApi, service, slice_of
 
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.live
 WEB = [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": 8080}]
 WEB_ENDS = [{"name": "http", "protocol": "TCP", "port": 8080}]
 TABLE = "knarr-test"
+FAILURES = "kubeproxy_sync_proxy_rules_nftables_sync_failures_total"
 
 
 @contextlib.asynccontextmanager
@@ -37,6 +40,8 @@ async def open_node(api: FakeApi) -> AsyncIterator[proxy.Proxy]:
         async with proxy.open_proxy(config) as opened:
             await asyncio.wait_for(opened.wait_synced(), 10)
             yield opened
+    failures = [line for line in metrics.PROCESS.expose().decode().splitlines() if line.startswith(FAILURES)]
+    assert all(line.split()[1] == "0.0" for line in failures), "every transaction was taken at the first attempt"
 
 
 async def ensure_bridge() -> None:
@@ -217,3 +222,22 @@ async def test_restart_keeps_connections_and_lost_table_returns(machine: Machine
     assert TABLE not in await commands.run(["nft", "list", "tables"])
     await bridge.remove(BRIDGE)
     assert BRIDGE not in await commands.run(["ip", "link"])
+
+
+async def test_more_endpoints_than_the_skeleton_knows(machine: Machine) -> None:
+    await ensure_bridge()
+    pod, client = machine.add_pod(2), machine.add_pod(3)
+    ports = range(9000, 9040)
+    pod.serve(*ports)
+    api = FakeApi()
+    api.put("services", service("web", WEB, clusterIP="10.96.0.5"))
+    api.put("endpointslices", slice_of("web", ["10.244.0.2"], [{"name": "http", "protocol": "TCP", "port": 9000}]))
+    async with open_node(api):
+        assert names(client.ask("10.96.0.5", 80)) == {"10.244.0.2"}
+        for port in ports:
+            part = slice_of("web", ["10.244.0.2"], [{"name": "http", "protocol": "TCP", "port": port}])
+            part["metadata"]["name"] = f"web-{port}"
+            api.put("endpointslices", part)
+        await asyncio.sleep(0.5)
+        assert await nft.has_chain(f"ip {TABLE}", "backends/40")
+        assert names(client.ask("10.96.0.5", 80, count=200)) == {"10.244.0.2"}

@@ -19,13 +19,15 @@ from knarr.kit.clock import Clock
 from knarr.network.errors import CommandFailed
 from knarr.network.proxy import conntrack, nft
 from knarr.network.proxy.rules import plan_rules
-from knarr.network.proxy.ruleset import Ruleset, format_all, format_changes
+from knarr.network.proxy.ruleset import Ruleset, format_all, format_changes, spread_needed
 from knarr.network.proxy.services import SERVICE_NAME, ServicePort, to_service_ports
 from knarr.network.proxy.skeleton import Table
 
 CHECK_S = 15.0
 """How often to see whether the table is still there: reloading a firewall may flush everything."""
 INDEX = "service"
+SPREAD_LIMIT = 16
+"""For how many endpoints a Service may have the rules are there from the start; more replace the table, doubling the limit."""
 
 Owner = tuple[str, str]
 
@@ -89,6 +91,7 @@ class Proxy:
         self._wake = asyncio.Event()
         self._synced = asyncio.Event()
         self._is_intact = False
+        self._spread_limit = SPREAD_LIMIT
         self._services = config.informers.of(core_v1.Service)
         self._slices = config.informers.of(discovery_v1.EndpointSlice)
         self._slices.add_index(INDEX, index_by_service)
@@ -135,9 +138,15 @@ class Proxy:
         began_s = self._clock.monotonic_s()
         marked, self._marked = self._marked, set()
         changed = [port for owner in marked for port in self._plan(owner)]
-        from_empty = not self._is_intact
-        changes = self._ruleset.everything() if from_empty else self._ruleset.changes()
-        text = format_all(changes, self._table) if from_empty else format_changes(changes, self._table)
+        changes = self._ruleset.changes()
+        needed = spread_needed(changes)
+        from_empty = not self._is_intact or needed > self._spread_limit
+        if from_empty:
+            self._spread_limit = max(self._spread_limit, 1 << needed.bit_length())
+            changes = self._ruleset.everything()
+            text = format_all(changes, self._table, spread_limit=self._spread_limit)
+        else:
+            text = format_changes(changes, self._table)
         if text:
             self._is_intact = False  # until nft has said so
             try:

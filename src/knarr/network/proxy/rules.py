@@ -1,7 +1,8 @@
 """From the ports of a Service to the chains, sets and map elements that serve them.
 
 Rules are a flat mapping, so that two versions can be compared and several Services can ask for the same chain: the key
-is (CHAIN, name), (SET, name) or (name of a map or set, element), the value the chain's rules, the set's declaration or the element's data.
+is (CHAIN, name), (SET, name), (name of a map or set, element) or (SPREAD, number of endpoints that the skeleton must know to spread over);
+the value the chain's rules, the set's declaration, the element's data or nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +12,10 @@ from knarr.network.proxy.skeleton import Table
 
 CHAIN = "chain"
 SET = "set"
+SPREAD = "spread"
 
 Key = tuple[str, str]
 Rules = Mapping[Key, str]
-
-_PROTOCOLS = "meta l4proto { tcp, udp, sctp }"
 
 
 def plan_rules(ports: Sequence[ServicePort], table: Table) -> dict[Key, str]:
@@ -110,13 +110,8 @@ class _Planner:
             return self._stick("local" if backends.startswith("local-") else "all", endpoints)
         for number, endpoint in enumerate(endpoints):
             self.rules[backends, f"{key} . {number}"] = f"{endpoint.address} . {endpoint.port}"
-        selector = "meta l4proto . th dport" if "nodeport" in backends else f"{self.ip} daddr . meta l4proto . th dport"
-        # Between two generations of the map a drawn number may be missing; the first endpoint never is.
-        lines = [
-            f"{_PROTOCOLS} dnat {self.ip} to {selector} . numgen random mod {count} map @{backends}"
-            for count in dict.fromkeys((len(endpoints), 1))
-        ]
-        return self._chain(backends, [str(len(endpoints))], lines)
+        self.rules[SPREAD, str(len(endpoints))] = ""
+        return f"{backends}/{len(endpoints)}"
 
     def _stick(self, scope: str, endpoints: Sequence[Endpoint]) -> str:
         """Add chains and sets that send a client to the endpoint it had before; return the chain's name."""

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from knarr.network.proxy.rules import CHAIN, SET, Key, Rules
+from knarr.network.proxy.rules import CHAIN, SET, SPREAD, Key, Rules
 from knarr.network.proxy.skeleton import Table, format_skeleton
 
 
@@ -100,6 +100,8 @@ def format_changes(changes: Iterable[Change], table: Table) -> str:
                 gone.append(f"delete set {path} {name}")
             else:  # never replaced: everything that its declaration depends on is in its name
                 sets.append(f"add set {path} {name} {{ {change.new} }}")
+        elif group == SPREAD:
+            continue  # the skeleton's
         elif group == CHAIN:
             if change.old is not None:
                 flushed.append(f"flush chain {path} {name}")
@@ -125,9 +127,14 @@ def format_changes(changes: Iterable[Change], table: Table) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def format_all(changes: Iterable[Change], table: Table) -> str:
+def format_all(changes: Iterable[Change], table: Table, *, spread_limit: int) -> str:
     """Return nft commands that replace the table by the skeleton and `changes`, in one transaction."""
-    return format_skeleton(table) + format_changes(changes, table)
+    return format_skeleton(table, spread_limit=spread_limit) + format_changes(changes, table)
+
+
+def spread_needed(changes: Iterable[Change]) -> int:
+    """Return the greatest number of endpoints that `changes` newly spread over, 0 for none."""
+    return max((int(one.key[1]) for one in changes if one.key[0] == SPREAD and one.new is not None), default=0)
 
 
 def _format_elements(verb: str, path: str, elements: Mapping[str, list[str]]) -> list[str]:

@@ -59,8 +59,18 @@ class Table:
         return f"{self.family.name} {self.name}"
 
 
-def format_skeleton(table: Table) -> str:
-    """Return nft commands that put a table with nothing but the skeleton in the place of whatever is there."""
+SPREAD_MAPS = ("backends", "local-backends", "nodeport-backends", "local-nodeport-backends")
+"""The maps that connections are spread by; each has a chain for each number of endpoints, such as `backends/3`."""
+
+
+def format_skeleton(table: Table, *, spread_limit: int) -> str:
+    """Return nft commands that put a table with nothing but the skeleton in the place of whatever is there.
+
+    Args:
+        table: The table.
+        spread_limit: Up to how many endpoints there are chains for. More are had by another skeleton: nft 1.0.6 mistakes
+            rules over maps of computed types that it has to read back from the kernel.
+    """
     ip, address = table.family.name, table.family.address_type
     by_address = f"{address} . inet_proto . inet_service"
     by_port = "inet_proto . inet_service"
@@ -81,6 +91,7 @@ table {table.path} {{
   map firewall-ips {{ type {by_address} : verdict; }}
   set hairpin-connections {{ type {address} . {address}; }}
 
+{_format_spreads(ip, spread_limit)}
   chain reject-chain {{
     meta l4proto tcp reject with tcp reset
     reject
@@ -142,3 +153,17 @@ table {table.path} {{
   }}
 }}
 """
+
+
+def _format_spreads(ip: str, limit: int) -> str:
+    chains = []
+    for name in SPREAD_MAPS:
+        key = "meta l4proto . th dport" if "nodeport" in name else f"{ip} daddr . meta l4proto . th dport"
+        for number in range(1, limit + 1):
+            # Between two generations of the map a drawn number may be missing; the first endpoint never is.
+            rules = "\n".join(
+                f"    meta l4proto {{ tcp, udp, sctp }} dnat {ip} to {key} . numgen random mod {count} map @{name}"
+                for count in dict.fromkeys((number, 1))
+            )
+            chains.append(f"  chain {name}/{number} {{\n{rules}\n  }}\n")
+    return "".join(chains)

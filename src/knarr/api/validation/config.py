@@ -34,7 +34,7 @@ def config_map(errors: Errors, obj: Object) -> None:
         errors.all_invalid(f"binaryData[{key}]", key, names.config_map_key(key))
         size += _decoded_bytes(value)
     if size > MAX_BYTES:
-        errors.too_long("", MAX_BYTES)
+        errors.too_long("[]", MAX_BYTES)  # upstream's name for the whole object
 
 
 def config_map_update(errors: Errors, obj: Object, old: Object) -> None:

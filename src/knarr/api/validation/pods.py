@@ -184,7 +184,7 @@ def ephemeral_containers(errors: Errors, obj: Object, old: Object) -> None:
     annotation_changes(errors, obj, old)
     if podspecs.MIRROR in ((old.get("metadata") or {}).get("annotations") or {}):
         errors.found.clear()
-        errors.forbidden("", "static pods do not support ephemeral containers")
+        errors.forbidden("[]", "static pods do not support ephemeral containers")
         return
     path = "spec.ephemeralContainers"
     now = {one.get("name"): one for one in (obj.get("spec") or {}).get("ephemeralContainers") or ()}

@@ -158,7 +158,8 @@ def _claim(claim: Object) -> Amounts:
 
 
 def _is_pod_in(requirement: Object, pod: Object) -> bool:
-    scope, spec = requirement["scopeName"], pod["spec"]
+    scope: str = requirement["scopeName"]
+    spec = pod["spec"]
     if scope in ("Terminating", "NotTerminating"):
         return (spec.get("activeDeadlineSeconds") is not None) == (scope == "Terminating")
     if scope in ("BestEffort", "NotBestEffort"):

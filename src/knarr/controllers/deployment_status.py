@@ -92,7 +92,7 @@ def _count(observed: "Observed", new: apps_v1.ReplicaSet | None) -> apps_v1.Depl
     deployment = observed.deployment
     counts = [one.status for one in observed.replica_sets if one.status]
     available = sum(status.availableReplicas or 0 for status in counts)
-    wanted = sum((one.spec.replicas or 0) if one.spec else 0 for one in observed.replica_sets)
+    wanted = sum(_size(one) for one in observed.replica_sets)
     terminating = sum(status.terminatingReplicas or 0 for status in counts)
     previous = deployment.status
     return apps_v1.DeploymentStatus(
@@ -105,6 +105,10 @@ def _count(observed: "Observed", new: apps_v1.ReplicaSet | None) -> apps_v1.Depl
         terminatingReplicas=terminating or None,
         collisionCount=previous.collisionCount if previous else None,
     )
+
+
+def _size(one: apps_v1.ReplicaSet) -> int:
+    return (one.spec.replicas or 0) if one.spec else 0
 
 
 def _availability(

@@ -6,7 +6,14 @@ Upstream counterpart: pkg/controller/nodeipam (RangeAllocator).
 import ipaddress
 from collections.abc import Iterable
 
+from lightkube.models import core_v1
+
+from knarr.api import errors
+from knarr.client import PatchType
+from knarr.control import Context, loop
+
 NODE_PREFIX = 24
+RETRY_S = 30.0
 
 
 def free_range(cluster_cidr: str, taken: Iterable[str], prefix: int = NODE_PREFIX) -> str | None:
@@ -21,3 +28,49 @@ def free_range(cluster_cidr: str, taken: Iterable[str], prefix: int = NODE_PREFI
     used = {ipaddress.ip_network(cidr) for cidr in taken}
     free = (subnet for subnet in network.subnets(new_prefix=prefix) if subnet not in used)
     return next((str(subnet) for subnet in free), None)
+
+
+class Reconciler:
+    """Gives nodes their ranges, one at a time.
+
+    Args:
+        context: Client, informers and the cluster's range.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._recorder = context.recorder
+        self._cidr = context.options.cluster_cidr
+        self._nodes = context.informers.of(core_v1.Node)
+        self._given: dict[str, str] = {}  # what the informer may not show yet
+
+    async def reconcile(self, request: loop.Request) -> loop.Result:
+        """Give a node a range if it has none."""
+        node = self._nodes.get("", request.name)
+        if node is None:
+            self._given.pop(request.name, None)
+            return loop.Result()
+        if not self._cidr or (node.spec and node.spec.podCIDR):
+            return loop.Result()
+        cidr = self._given.get(request.name) or free_range(self._cidr, self._taken())
+        if cidr is None:
+            self._recorder.normal(node, "CIDRNotAvailable", f"Node {request.name} status is now: CIDRNotAvailable")
+            return loop.Result(requeue_after_s=RETRY_S)
+        self._given[request.name] = cidr
+        body = {"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}}
+        try:
+            await self._client.patch(core_v1.Node, request.name, body, PatchType.STRATEGIC)
+        except errors.NotFound:
+            del self._given[request.name]
+        return loop.Result()
+
+    def _taken(self) -> set[str]:
+        taken = {node.spec.podCIDR for node in self._nodes.list() if node.spec and node.spec.podCIDR}
+        return taken | {*self._given.values()}
+
+
+def build(context: Context) -> loop.Controller:
+    """Assemble the controller."""
+    controller = loop.Controller("node-ipam", Reconciler(context), context, workers=1)
+    controller.watch(core_v1.Node, loop.itself)
+    return controller

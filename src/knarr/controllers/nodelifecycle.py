@@ -6,15 +6,26 @@ nodes do not matter). The taints with effect NoExecute are acted on by `taintevi
 Upstream counterpart: pkg/controller/nodelifecycle.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from lightkube.models import core_v1
+from lightkube.models import coordination_v1, core_v1
 from msgspec.structs import replace
+
+from knarr.api import errors
+from knarr.client import PatchType
+from knarr.control import Context, informer, loop
+from knarr.controllers import pods as podinfo
 
 GRACE_S = 50.0
 """How long a node may be silent. Source: kube-controller-manager --node-monitor-grace-period."""
+MONITOR_PERIOD_S = 5.0
+LEASES = "kube-node-lease"
+UNHEALTHY_SHARE = 0.55
+LARGE_ZONE = 50
+"""Zones up to this size are not evicted from at all while most of their nodes are down."""
 STARTUP_GRACE_S = 60.0
 """The same for a node that has never reported."""
 NOT_READY = "node.kubernetes.io/not-ready"
@@ -77,21 +88,26 @@ def conditions(node: core_v1.Node, silence: Silence, now: datetime) -> list[core
     return list(by_type.values())
 
 
-def taints(node: core_v1.Node, now: datetime) -> list[core_v1.Taint]:
+def taints(node: core_v1.Node, now: datetime, *, evicts: bool = True) -> list[core_v1.Taint]:
     """Return the taints that a node should have: others' kept, ours as its conditions say.
 
     NoSchedule follows every bad condition; NoExecute only not-ready and unreachable, with the time it began.
+
+    Args:
+        node: As last seen.
+        now: The wall time.
+        evicts: Whether NoExecute is called for; it is not while so much is down that the fault is rather on this side.
     """
     assert node.spec
     current = node.spec.taints or []
-    kept = [taint for taint in current if taint.key not in _OWNED or taint.effect == "PreferNoSchedule"]
+    kept = [taint for taint in current if not _is_owned(taint)]
     wanted: list[core_v1.Taint] = []
     for condition in (node.status.conditions or ()) if node.status else ():
         key = _TAINT_BY_CONDITION.get((condition.type, condition.status))
         if key is None:
             continue
         wanted.append(core_v1.Taint(key=key, effect="NoSchedule"))
-        if condition.type == "Ready":
+        if condition.type == "Ready" and evicts:
             wanted.append(core_v1.Taint(key=key, effect="NoExecute"))
     if node.spec.unschedulable:
         wanted.append(core_v1.Taint(key=UNSCHEDULABLE, effect="NoSchedule"))
@@ -107,3 +123,161 @@ def is_same_taints(left: Sequence[core_v1.Taint] | None, right: Sequence[core_v1
         return {(taint.key, taint.effect, taint.value or "") for taint in taints or ()}
 
     return keys(left) == keys(right)
+
+
+def may_evict(nodes: Sequence[core_v1.Node], zone: str) -> bool:
+    """Tell whether pods of a zone's unready nodes may be evicted.
+
+    They may not while no node at all is ready, nor while more than two and at least 55 % of a small zone are not: then the network or this
+    process is the likelier culprit.
+
+    Source: handleDisruption and ComputeZoneState in pkg/controller/nodelifecycle.
+    """
+    if nodes and not any(is_ready(node) for node in nodes):
+        return False
+    mine = [node for node in nodes if zone_of(node) == zone]
+    unready = sum(not is_ready(node) for node in mine)
+    if unready == len(mine):
+        return True  # a whole zone is down while others work
+    return not (unready > 2 and unready / len(mine) >= UNHEALTHY_SHARE and len(mine) <= LARGE_ZONE)
+
+
+def is_ready(node: core_v1.Node) -> bool:
+    """Tell whether the Ready condition is true."""
+    ready = _ready(node)
+    return ready is not None and ready.status == "True"
+
+
+def zone_of(node: core_v1.Node) -> str:
+    """Return region and zone of a node, "" for none."""
+    labels = (node.metadata.labels or {}) if node.metadata else {}
+    region, zone = labels.get("topology.kubernetes.io/region", ""), labels.get("topology.kubernetes.io/zone", "")
+    return f"{region}:{zone}" if region or zone else ""
+
+
+@dataclass(slots=True)
+class _Seen:
+    heartbeat: datetime | None
+    renewed: datetime | None
+    at_s: float
+    was_ready: bool
+
+
+class Monitor:
+    """Watches over nodes: writes conditions of silent ones, taints, and pods' Ready conditions.
+
+    Args:
+        context: Client, informers, clock and recorder.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._clock = context.clock
+        self._recorder = context.recorder
+        self._nodes = context.informers.of(core_v1.Node)
+        self._leases = context.informers.of(coordination_v1.Lease, namespace=LEASES)
+        self._pods = context.informers.of(core_v1.Pod)
+        self._pods.add_index(podinfo.NODE_INDEX, podinfo.by_node)
+        self._seen: dict[str, _Seen] = {}
+
+    async def run(self) -> None:
+        """Look at all nodes every few seconds."""
+        while True:
+            for node in self._nodes.list():
+                await self._look(node)
+            known = {informer.key_of(node)[1] for node in self._nodes.list()}
+            for gone in self._seen.keys() - known:
+                del self._seen[gone]
+            await self._clock.sleep(MONITOR_PERIOD_S)
+
+    async def reconcile(self, request: loop.Request) -> loop.Result:
+        """Give a node the taints that it should have."""
+        node = self._nodes.get("", request.name)
+        if node is None or node.spec is None or (node.metadata and node.metadata.deletionTimestamp):
+            return loop.Result()
+        evicts = may_evict(self._nodes.list(), zone_of(node))
+        wanted = taints(node, self._clock.now(), evicts=evicts)
+        if not is_same_taints(wanted, node.spec.taints):
+            version = node.metadata.resourceVersion if node.metadata else None
+            body = {"metadata": {"resourceVersion": version}, "spec": {"taints": wanted or None}}
+            with contextlib.suppress(errors.NotFound):
+                await self._client.patch(core_v1.Node, request.name, body, PatchType.MERGE)
+        return loop.Result()
+
+    def requests_of_node(self, old: core_v1.Node | None, new: core_v1.Node | None) -> Iterable[loop.Request]:
+        """Name the node; all of them when one became ready or stopped being so, since that decides about evictions."""
+        if old is None or new is None or is_ready(old) != is_ready(new):
+            return [loop.Request("", informer.key_of(node)[1]) for node in self._nodes.list()]
+        return loop.itself(new)
+
+    async def _look(self, node: core_v1.Node) -> None:
+        name = informer.key_of(node)[1]
+        seen = self._observe(name, node)
+        ready = _ready(node)
+        ever = ready is not None and ready.reason not in {_NEVER_REPORTED[0]}
+        silence = Silence(self._clock.monotonic_s() - seen.at_s, ever_reported=ever)
+        wanted = conditions(node, silence, self._clock.now())
+        try:
+            if node.status is None or wanted != (node.status.conditions or []):
+                status = node.status or core_v1.NodeStatus()
+                told = replace(node, status=replace(status, conditions=wanted))
+                node = await self._client.update(told, subresource="status")
+            if seen.was_ready and not is_ready(node):
+                text = f"Node {name} status is now: NodeNotReady"
+                self._recorder.normal(node, "NodeNotReady", text)
+            if not is_ready(node):
+                await self._mark_pods(name)
+        except (errors.Conflict, errors.NotFound):
+            return  # the next look sees what came between
+        seen.was_ready = is_ready(node)
+
+    def _observe(self, name: str, node: core_v1.Node) -> _Seen:
+        ready = _ready(node)
+        heartbeat = ready.lastHeartbeatTime if ready is not None else None
+        lease = self._leases.get(LEASES, name)
+        renewed = lease.spec.renewTime if lease is not None and lease.spec is not None else None
+        seen = self._seen.get(name)
+        if seen is None:
+            seen = self._seen[name] = _Seen(heartbeat, renewed, self._clock.monotonic_s(), is_ready(node))
+        elif (seen.heartbeat, seen.renewed) != (heartbeat, renewed):
+            seen.heartbeat, seen.renewed, seen.at_s = heartbeat, renewed, self._clock.monotonic_s()
+        return seen
+
+    async def _mark_pods(self, node: str) -> None:
+        """Say of a silent node's pods that they are not ready: nobody else can, and Services must leave them out."""
+        for pod in self._pods.by_index(podinfo.NODE_INDEX, node):
+            ready = podinfo.condition(pod, "Ready")
+            if ready is None or ready.status != "True":
+                continue
+            fresh = replace(ready, status="False", lastTransitionTime=self._clock.now().replace(microsecond=0))
+            namespace, name = informer.key_of(pod)
+            with contextlib.suppress(errors.NotFound):
+                await self._client.patch(
+                    core_v1.Pod,
+                    name,
+                    {"status": {"conditions": [fresh]}},
+                    PatchType.STRATEGIC,
+                    namespace=namespace,
+                    subresource="status",
+                )
+            self._recorder.warning(pod, "NodeNotReady", "Node is not ready")
+
+
+def build(context: Context) -> loop.Controller:
+    """Assemble the controller."""
+    monitor = Monitor(context)
+    controller = loop.Controller("node-lifecycle", monitor, context)
+    controller.watch_changes(core_v1.Node, monitor.requests_of_node)
+    controller.beside(monitor.run)
+    return controller
+
+
+def _ready(node: core_v1.Node) -> core_v1.NodeCondition | None:
+    conditions = (node.status.conditions or ()) if node.status else ()
+    return next((one for one in conditions if one.type == "Ready"), None)
+
+
+def _is_owned(taint: core_v1.Taint) -> bool:
+    if taint.effect == "NoSchedule":
+        return taint.key in _OWNED
+    return taint.effect == "NoExecute" and taint.key in {NOT_READY, UNREACHABLE}

@@ -11,6 +11,8 @@ from msgspec.structs import replace
 
 from knarr.control import informer, loop, selectors
 
+NODE_INDEX = "node"
+"""Name of the index that `by_node` is for."""
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
@@ -50,6 +52,11 @@ def is_available(pod: core_v1.Pod, min_ready_s: int, now: datetime) -> bool:
         return False
     since = ready.lastTransitionTime
     return min_ready_s == 0 or (since is not None and since + timedelta(seconds=min_ready_s) <= now)
+
+
+def by_node(pod: core_v1.Pod) -> Iterable[str]:
+    """Index pods by the node that they are assigned to."""
+    return (pod.spec.nodeName,) if pod.spec and pod.spec.nodeName else ()
 
 
 def deletion_order(pods: Sequence[core_v1.Pod], *, related: Mapping[str, int]) -> list[core_v1.Pod]:
@@ -145,3 +152,14 @@ def services_of(
             if selector and selectors.subset(selector, pod.metadata.labels):
                 found[loop.Request(*informer.key_of(service))] = None
     return found
+
+
+def disruption(reason: str, message: str, now: datetime) -> core_v1.PodCondition:
+    """Return the condition that says that a pod is about to be ended by the cluster, not by its own doing."""
+    return core_v1.PodCondition(
+        type="DisruptionTarget",
+        status="True",
+        reason=reason,
+        message=message,
+        lastTransitionTime=now.replace(microsecond=0),
+    )

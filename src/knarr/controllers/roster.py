@@ -4,21 +4,34 @@ Upstream counterpart: cmd/kube-controller-manager/app/controller_descriptor.go.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
-from knarr.control import Context, loop
+from knarr.control import Context
 from knarr.controllers import (
     deployment,
     endpoints,
     endpointslice,
     garbagecollector,
     namespace,
+    nodeipam,
+    nodelifecycle,
+    podgc,
     replicaset,
     rootca,
     serviceaccount,
+    tainteviction,
 )
 from knarr.kit.tasks import Supervisor
 
-Build = Callable[[Context], loop.Controller]
+
+class Controller(Protocol):
+    """What runs."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+
+Build = Callable[[Context], Controller]
 
 ROSTER: tuple[tuple[str, Build], ...] = (
     ("deployment-controller", deployment.build),
@@ -29,8 +42,12 @@ ROSTER: tuple[tuple[str, Build], ...] = (
     ("service-account-controller", serviceaccount.build),
     ("root-ca-cert-publisher", rootca.build),
     ("generic-garbage-collector", garbagecollector.build),
+    ("node-controller", nodeipam.build),
+    ("node-controller", nodelifecycle.build),
+    ("node-controller", tainteviction.build),
+    ("pod-garbage-collector", podgc.build),
 )
-"""Each controller with the service account that it acts as."""
+"""Each controller with the service account that it acts as; what looks after nodes shares one, as upstream."""
 
 
 def run(context: Context, supervisor: Supervisor) -> None:
@@ -41,4 +58,5 @@ def run(context: Context, supervisor: Supervisor) -> None:
         supervisor: Restarts what fails.
     """
     for account, build in ROSTER:
-        supervisor.run(account, build(context.named(account)).run)
+        name = build.__module__.rpartition(".")[2]
+        supervisor.run(name, build(context.named(account)).run)

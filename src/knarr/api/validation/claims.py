@@ -98,8 +98,8 @@ def update(errors: Errors, obj: Object, old: Object) -> None:
     spec, before = deepcopy(obj.get("spec") or {}), deepcopy(old.get("spec") or {})
     annotated = (obj.get("metadata") or {}).get("annotations") or {}
     was_annotated = (old.get("metadata") or {}).get("annotations") or {}
-    if not before.get("volumeName"):
-        before["volumeName"] = spec.get("volumeName")
+    if not before.get("volumeName") and spec.get("volumeName"):
+        before["volumeName"] = spec["volumeName"]
     name, previous = spec.get("storageClassName"), before.get("storageClassName")
     if annotated.get(_OLD_CLASS) != was_annotated.get(_OLD_CLASS) and not (
         _OLD_CLASS not in annotated and previous is None and name == was_annotated.get(_OLD_CLASS)

@@ -20,6 +20,8 @@ _DOCKER = {
     "kubernetes.io/dockerconfigjson": ".dockerconfigjson",
 }
 
+_JSON_NAMES = {list: "array", str: "string", int: "number", float: "number", bool: "bool"}
+
 
 def config_map(errors: Errors, obj: Object) -> None:
     """Check a ConfigMap."""
@@ -91,8 +93,9 @@ def _docker(errors: Errors, data: Mapping[str, str], key: str) -> None:
         return
     words = ""
     try:
-        if not isinstance(json.loads(base64.b64decode(data[key] or "")), dict | None):
-            words = "json: cannot unmarshal into Go value of type map[string]interface {}"
+        value = json.loads(base64.b64decode(data[key] or ""))
+        if not isinstance(value, dict | None):
+            words = f"json: cannot unmarshal {_JSON_NAMES[type(value)]} into Go value of type map[string]interface {{}}"
     except binascii.Error as err:
         words = str(err)
     except ValueError as err:

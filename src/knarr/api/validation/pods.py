@@ -102,7 +102,7 @@ def _munge(errors: Errors, spec: Object, before: Object) -> Object:
         munged["terminationGracePeriodSeconds"] = grace
     if before.get("schedulingGates"):
         _munge_gated(errors, munged, before)
-    return munged
+    return {field: value for field, value in munged.items() if value is not None}
 
 
 def _munge_gated(errors: Errors, munged: Object, before: Object) -> None:

@@ -16,16 +16,16 @@ from lightkube.models import core_v1, discovery_v1
 from knarr.control.informer import Informers
 from knarr.kit import metrics, tasks
 from knarr.kit.clock import Clock
+from knarr.network import slices
 from knarr.network.errors import CommandFailed
 from knarr.network.proxy import conntrack, nft
 from knarr.network.proxy.rules import plan_rules
 from knarr.network.proxy.ruleset import Ruleset, format_all, format_changes, spread_needed
-from knarr.network.proxy.services import SERVICE_NAME, ServicePort, to_service_ports
+from knarr.network.proxy.services import ServicePort, to_service_ports
 from knarr.network.proxy.skeleton import Table
 
 CHECK_S = 15.0
 """How often to see whether the table is still there: reloading a firewall may flush everything."""
-INDEX = "service"
 SPREAD_LIMIT = 16
 """For how many endpoints a Service may have the rules are there from the start; more replace the table, doubling the limit."""
 
@@ -94,7 +94,7 @@ class Proxy:
         self._spread_limit = SPREAD_LIMIT
         self._services = config.informers.of(core_v1.Service)
         self._slices = config.informers.of(discovery_v1.EndpointSlice)
-        self._slices.add_index(INDEX, index_by_service)
+        self._slices.add_index(slices.BY_SERVICE, slices.by_service)
         self._services.on_change(self._on_service)
         self._slices.on_change(self._on_slice)
 
@@ -169,8 +169,8 @@ class Proxy:
     def _plan(self, owner: Owner) -> tuple[ServicePort, ...]:
         """Plan one Service anew; return its ports, or those it had if it is gone, without endpoints."""
         service = self._services.get(*owner)
-        slices = self._slices.by_index(INDEX, "/".join(owner)) if service else []
-        ports = to_service_ports(service, slices, node_name=self._config.node_name) if service else ()
+        found = self._slices.by_index(slices.BY_SERVICE, "/".join(owner)) if service else []
+        ports = to_service_ports(service, found, node_name=self._config.node_name) if service else ()
         self._ruleset.replace(owner, plan_rules(ports, self._table))
         before = self._ports.pop(owner, ())
         if ports:
@@ -184,20 +184,13 @@ class Proxy:
 
     def _on_slice(self, old: discovery_v1.EndpointSlice | None, new: discovery_v1.EndpointSlice | None) -> None:
         for one in (old, new):
-            for value in index_by_service(one) if one else ():
+            for value in slices.by_service(one) if one else ():
                 namespace, _, name = value.partition("/")
                 self._mark((namespace, name))
 
     def _mark(self, owner: Owner) -> None:
         self._marked.add(owner)
         self._wake.set()
-
-
-def index_by_service(one: discovery_v1.EndpointSlice) -> list[str]:
-    """Return "namespace/name" of the Service that an EndpointSlice belongs to, if it says so."""
-    meta = one.metadata
-    name = (meta.labels or {}).get(SERVICE_NAME) if meta else None
-    return [f"{meta.namespace}/{name}"] if meta and name else []
 
 
 @asynccontextmanager

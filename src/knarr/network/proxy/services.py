@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from lightkube.models import core_v1, discovery_v1
 
-SERVICE_NAME = "kubernetes.io/service-name"
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 """A Service with this label is left to another proxy."""
 DEFAULT_AFFINITY_S = 10800

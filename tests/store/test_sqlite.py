@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -240,6 +241,20 @@ def test_a_full_disk_fails_writes_alone_until_there_is_space(path: Path) -> None
     assert done.stdout.endswith("recovered\n"), done.stdout + done.stderr
     assert done.stderr.count("the store cannot write to") == 1  # once, not for every write
     assert "can write to" in done.stderr
+
+
+async def test_a_defect_in_the_writer_leaves_nobody_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = await open_backend(path)
+    await put(backend, "a")
+    monkeypatch.setattr("knarr.store.sqlite_queries.append", None)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            results = await asyncio.gather(*(put(backend, f"p{index}") for index in range(3)), return_exceptions=True)
+            assert [type(result) for result in results] == [Unavailable] * 3
+        with pytest.raises(Unavailable, match="restart the server"):
+            await backend.compact(backend.revision)
+        await backend.aclose()
 
 
 async def test_free_pages_go_back_to_the_file_system(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,7 @@ class SqliteBackend:
         self._loop = asyncio.get_running_loop()
         self._lock = sqlite_schema.lock(self._path)
         self._writer = Writer(self._path, self._loop, self._settle)
+        self._writer.ended.add_done_callback(self._abandon)
         self._writer.start()
         try:
             everything, self._compacted = await self._writer.opened
@@ -112,8 +113,6 @@ class SqliteBackend:
         """
         if self._deliver is None:
             raise Closed
-        if self._writer.ended.done():
-            raise Unavailable(str(self._path), "its writer has ended")
         outcome: asyncio.Future[Event | Conflict] = self._loop.create_future()
         if not self._outbox:
             self._loop.call_soon(self._flush)
@@ -166,13 +165,23 @@ class SqliteBackend:
         if self._deliver is None:
             raise Closed
         outcome: asyncio.Future[_T] = self._loop.create_future()
-        self._writer.queue.put(Job(function, outcome))
+        self._put(Job(function, outcome))
         return await outcome
 
     def _flush(self) -> None:
         if self._outbox:
-            self._writer.queue.put(self._outbox)
+            self._put(self._outbox)
             self._outbox = []
+
+    def _put(self, item: list[Write] | Job) -> None:
+        self._writer.queue.put(item)
+        if self._writer.ended.done():
+            self._abandon(self._writer.ended)
+
+    def _abandon(self, _ended: asyncio.Future[None]) -> None:
+        # Only if the writer fails by a defect: nobody is to wait for ever.
+        error = Unavailable(str(self._path), "its writer has ended; restart the server")
+        self._settle([], [(future, error) for future in self._writer.abandoned()])
 
     def _settle(self, events: Sequence[Event], outcomes: Sequence[Outcome]) -> None:
         if events:

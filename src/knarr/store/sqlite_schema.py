@@ -64,6 +64,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)  # SQLite gives its files beside it the same mode
+        _sync_folder(path.parent)
     except OSError as err:
         raise Unavailable(str(path), err.strerror or str(err)) from err
     connection = _connect(path)
@@ -77,6 +78,14 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

@@ -9,6 +9,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -79,6 +80,7 @@ class Writer(threading.Thread):
         self._settle = settle
         self._revision = Revision(0)
         self._held: list[Item] = []
+        self._current: list[asyncio.Future[Any]] = []
         self._is_failing = False
 
     def run(self) -> None:
@@ -95,7 +97,12 @@ class Writer(threading.Thread):
         except sqlite3.Error as err:
             self._post([], [(self.opened, sqlite_schema.to_store_error(self._path, err))])
         finally:
-            self._post([], [(self.ended, None)])
+            self._end()
+
+    def _end(self) -> None:
+        # Not through _post: what a failure of ours has left undone is for `abandoned`.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._settle, [], [(self.ended, None)])
 
     def _load(self, connection: sqlite3.Connection) -> None:
         self._revision, compacted = sqlite_queries.read_marks(connection)
@@ -125,13 +132,28 @@ class Writer(threading.Thread):
             size += _size(item)
         return batch
 
+    def abandoned(self) -> list[asyncio.Future[Any]]:
+        """Take what waits for an outcome that will not come, once the thread has ended."""
+        found, self._current = self._current, []
+        items = self._held
+        while not self.queue.empty():
+            items.append(self.queue.get_nowait())
+        for item in items:
+            if isinstance(item, Job):
+                found.append(item.outcome)
+            else:
+                found += [write.outcome for write in item or ()]
+        items.clear()
+        return found
+
     def _commit(self, connection: sqlite3.Connection, batch: list[Write]) -> None:
+        self._current = [write.outcome for write in batch]
         events, outcomes = self._decide(batch)
         try:
             if events:
                 sqlite_queries.append(connection, events)
         except (sqlite3.Error, OverflowError, MemoryError) as err:
-            self._fail(connection, [write.outcome for write in batch], err)
+            self._fail(connection, err)
             return
         self._report_recovery(bool(events))
         for event in events:
@@ -165,14 +187,15 @@ class Writer(threading.Thread):
         return events, outcomes
 
     def _run_job(self, connection: sqlite3.Connection, job: Job) -> None:
+        self._current = [job.outcome]
         try:
             result = job.run(connection)
         except sqlite3.Error as err:
-            self._fail(connection, [job.outcome], err)
+            self._fail(connection, err)
             return
         self._post([], [(job.outcome, result)])
 
-    def _fail(self, connection: sqlite3.Connection, futures: list[asyncio.Future[Any]], err: Exception) -> None:
+    def _fail(self, connection: sqlite3.Connection, err: Exception) -> None:
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -181,7 +204,7 @@ class Writer(threading.Thread):
         if not self._is_failing:
             self._is_failing = True
             logger.error("the store cannot write to %s: %s; reads go on", self._path, err)
-        self._post([], [(future, Unavailable(str(self._path), str(err))) for future in futures])
+        self._post([], [(future, Unavailable(str(self._path), str(err))) for future in self._current])
 
     def _report_recovery(self, has_written: bool) -> None:
         if self._is_failing and has_written:
@@ -189,10 +212,9 @@ class Writer(threading.Thread):
             logger.warning("the store can write to %s again", self._path)
 
     def _post(self, events: Sequence[Event], outcomes: Sequence[Outcome]) -> None:
-        try:
+        self._current = []
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._settle, events, outcomes)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            logger.debug("an outcome came after the event loop was closed")
 
 
 def _size(batch: list[Write]) -> int:

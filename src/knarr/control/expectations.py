@@ -45,6 +45,12 @@ class Expectations:
         expected = self._fresh(owner)
         expected.creations = count
 
+    def expect(self, owner: str, creations: int, deletions: set[str]) -> None:
+        """Expect both."""
+        if creations or deletions:
+            expected = self._fresh(owner)
+            expected.creations, expected.deletions = creations, set(deletions)
+
     def expect_deletions(self, owner: str, uids: set[str]) -> None:
         """Expect to see these objects go."""
         expected = self._fresh(owner)

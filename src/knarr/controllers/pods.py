@@ -54,6 +54,20 @@ def is_available(pod: core_v1.Pod, min_ready_s: int, now: datetime) -> bool:
     return min_ready_s == 0 or (since is not None and since + timedelta(seconds=min_ready_s) <= now)
 
 
+def seconds_until_available(pods: Iterable[core_v1.Pod], min_ready_s: int, now: datetime) -> float | None:
+    """Return when the next ready pod becomes available through waiting alone, or None."""
+    if not min_ready_s:
+        return None
+    waits = []
+    for pod in pods:
+        ready = condition(pod, "Ready")
+        if ready and ready.status == "True" and ready.lastTransitionTime:
+            left = min_ready_s - (now - ready.lastTransitionTime).total_seconds()
+            if left > 0:
+                waits.append(left)
+    return min(waits, default=None)
+
+
 def by_node(pod: core_v1.Pod) -> Iterable[str]:
     """Index pods by the node that they are assigned to."""
     return (pod.spec.nodeName,) if pod.spec and pod.spec.nodeName else ()

@@ -101,24 +101,6 @@ def compute_status(
     )
 
 
-def seconds_until_available(
-    replica_set: apps_v1.ReplicaSet, pods: Sequence[core_v1.Pod], now: datetime
-) -> float | None:
-    """Return when the next ready pod becomes available through waiting alone, or None."""
-    assert replica_set.spec
-    min_ready_s = replica_set.spec.minReadySeconds or 0
-    if not min_ready_s:
-        return None
-    waits = []
-    for pod in pods:
-        ready = podinfo.condition(pod, "Ready")
-        if ready and ready.status == "True" and ready.lastTransitionTime:
-            left = min_ready_s - (now - ready.lastTransitionTime).total_seconds()
-            if left > 0:
-                waits.append(left)
-    return min(waits, default=None)
-
-
 def _conditions(
     replica_set: apps_v1.ReplicaSet, failure: str, step: Create | Delete | None, now: datetime
 ) -> list[apps_v1.ReplicaSetCondition] | None:
@@ -182,7 +164,8 @@ class Reconciler:
                 await self._client.update(replace(replica_set, status=status), subresource="status")
         if failure is not None and not batches.is_namespace_going(failure):
             raise failure
-        return loop.Result(requeue_after_s=seconds_until_available(replica_set, pods, now))
+        wait_s = podinfo.seconds_until_available(pods, replica_set.spec.minReadySeconds or 0, now)
+        return loop.Result(requeue_after_s=wait_s)
 
     def requests_of_replica_set(
         self, old: apps_v1.ReplicaSet | None, new: apps_v1.ReplicaSet | None

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from knarr.control import Context
 from knarr.controllers import (
+    clusterroleaggregation,
+    daemonset,
     deployment,
     endpoints,
     endpointslice,
@@ -36,12 +38,14 @@ Build = Callable[[Context], Controller]
 ROSTER: tuple[tuple[str, Build], ...] = (
     ("deployment-controller", deployment.build),
     ("replicaset-controller", replicaset.build),
+    ("daemon-set-controller", daemonset.build),
     ("endpointslice-controller", endpointslice.build),
     ("endpoint-controller", endpoints.build),
     ("namespace-controller", namespace.build),
     ("service-account-controller", serviceaccount.build),
     ("root-ca-cert-publisher", rootca.build),
     ("generic-garbage-collector", garbagecollector.build),
+    ("clusterrole-aggregation-controller", clusterroleaggregation.build),
     ("node-controller", nodeipam.build),
     ("node-controller", nodelifecycle.build),
     ("node-controller", tainteviction.build),

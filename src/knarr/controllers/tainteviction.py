@@ -12,6 +12,7 @@ from lightkube.models import core_v1
 from knarr.api import errors
 from knarr.client import DeleteOptions, PatchType
 from knarr.control import Context, informer, loop
+from knarr.controllers import nodes
 from knarr.controllers import pods as podinfo
 
 
@@ -28,7 +29,7 @@ def eviction_delay_s(pod: core_v1.Pod, taints: Sequence[core_v1.Taint], now: dat
     for taint in taints:
         if taint.effect != "NoExecute":
             continue
-        matching = [one for one in pod.spec.tolerations or () if tolerates(one, taint)]
+        matching = [one for one in pod.spec.tolerations or () if nodes.tolerates(one, taint)]
         if not matching:
             return 0.0
         limits = [one.tolerationSeconds for one in matching if one.tolerationSeconds is not None]
@@ -36,21 +37,6 @@ def eviction_delay_s(pod: core_v1.Pod, taints: Sequence[core_v1.Taint], now: dat
             passed = (now - taint.timeAdded).total_seconds() if taint.timeAdded else 0.0
             delays.append(max(0.0, min(limits) - passed))
     return min(delays, default=None)
-
-
-def tolerates(toleration: core_v1.Toleration, taint: core_v1.Taint) -> bool:
-    """Tell whether a toleration covers a taint.
-
-    Source: k8s.io/component-helpers/scheduling/corev1 ToleratesTaint.
-    """
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    operator = toleration.operator or "Equal"
-    if operator == "Exists":
-        return True
-    return bool(toleration.key) and operator == "Equal" and (toleration.value or "") == (taint.value or "")
 
 
 class Reconciler:

@@ -1,8 +1,9 @@
 """Bad objects and what is said about them.
 
 `cases/*.input.yaml` holds documents with `case` and either `object` (a new one), or `old` with `change` (a JSON merge patch) and
-perhaps `subresource`. `base` names another case of the file whose object (or old) this one starts from, with `change` on top.
-`cases/*.output.yaml` has the messages of each case, refreshed by --refresh and reviewed as a diff.
+perhaps `subresource`. `base` and `old` may name another case of the file, whose object this one starts from. `through` is the
+group of the request, if not the object's own. `cases/*.output.yaml` has the messages of each case, refreshed by --refresh and
+reviewed as a diff.
 """
 
 import copy
@@ -59,16 +60,22 @@ def complete(obj: dict[str, Any]) -> dict[str, Any]:
     return obj
 
 
+def requested(document: dict[str, Any], obj: dict[str, Any]) -> Kind:
+    return Kind(document["through"], "v1", obj["kind"]) if "through" in document else kind_of(obj)
+
+
 def judge(document: dict[str, Any], bases: dict[str, dict[str, Any]]) -> list[str]:
     if "old" in document:
         old = complete(bases[document["old"]] if isinstance(document["old"], str) else document["old"])
         old["metadata"]["resourceVersion"] = "7"
         new = merge(old, document.get("change") or {})
-        found = validation.validate_update(kind_of(new), new, old, document.get("subresource", ""))
+        found = validation.validate_update(
+            kind_of(new), new, old, document.get("subresource", ""), requested=requested(document, new)
+        )
     else:
         base = bases[document["base"]] if "base" in document else document["object"]
         new = complete(merge(base, document.get("change") or {}))
-        found = validation.validate_create(kind_of(new), new)
+        found = validation.validate_create(kind_of(new), new, requested=requested(document, new))
     return [str(error) for error in found]
 
 

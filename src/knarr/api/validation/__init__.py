@@ -39,18 +39,19 @@ def name_rule(resource: Kind) -> names.NameRule | None:
     return TABLE.get((resource.group, resource.kind), _UNLISTED).name
 
 
-def validate_create(resource: Kind, obj: dict[str, Any]) -> list[FieldError]:
+def validate_create(resource: Kind, obj: dict[str, Any], *, requested: Kind | None = None) -> list[FieldError]:
     """Validate a new object after defaulting, admission and strategy.
 
     Args:
         resource: Which kind it is of.
-        obj: The object, with its name generated and its namespace set.
+        obj: The object in the form of `resource`, with its name generated and its namespace set.
+        requested: What the caller named, where that is the same kind of another group: Events are judged by it.
 
     Returns:
         What is wrong, each thing once; empty if nothing is.
     """
     errors = Errors()
-    rules = TABLE.get((resource.group, resource.kind))
+    rules = TABLE.get(((requested or resource).group, resource.kind))
     built_in, rules = rules is not None, rules or _UNLISTED
     if rules.name is not None:
         meta.check_create(
@@ -61,7 +62,12 @@ def validate_create(resource: Kind, obj: dict[str, Any]) -> list[FieldError]:
 
 
 def validate_update(
-    resource: Kind, obj: dict[str, Any], old: dict[str, Any], subresource: str = ""
+    resource: Kind,
+    obj: dict[str, Any],
+    old: dict[str, Any],
+    subresource: str = "",
+    *,
+    requested: Kind | None = None,
 ) -> list[FieldError]:
     """Validate the change from `old` to `obj` through the resource itself or one of its subresources.
 
@@ -70,12 +76,13 @@ def validate_update(
         obj: What is to stand there.
         old: What stands there now.
         subresource: Such as "status"; empty for the resource itself.
+        requested: As for `validate_create`.
 
     Returns:
         What is wrong, each thing once; empty if nothing is.
     """
     errors = Errors()
-    rules = TABLE.get((resource.group, resource.kind))
+    rules = TABLE.get(((requested or resource).group, resource.kind))
     built_in, rules = rules is not None, rules or _UNLISTED
     meta.check_update(errors, obj.get("metadata") or {}, old.get("metadata") or {}, built_in=built_in)
     if subresource == "status":

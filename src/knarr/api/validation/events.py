@@ -1,4 +1,4 @@
-"""Events of both APIs: the core one, lenient as it always was, and that of events.k8s.io.
+"""Events, which are stored in the core form: leniently checked through the core API, strictly through events.k8s.io.
 
 Source: k8s.io/kubernetes/pkg/apis/core/validation/events.go (v1.37).
 """
@@ -9,30 +9,26 @@ from knarr.api.validation.equality import immutable
 
 _SHORT_MAX = 128
 _NOTE_MAX = 1024
-_IMMUTABLE = (
-    ("regarding", "involvedObject"),
+_STAYS = (
+    ("involvedObject", "involvedObject"),
     ("reason", "reason"),
-    ("note", "message"),
-    ("deprecatedSource", "source"),
-    ("deprecatedFirstTimestamp", "firstTimestamp"),
-    ("deprecatedLastTimestamp", "lastTimestamp"),
-    ("deprecatedCount", "count"),
+    ("message", "message"),
+    ("source", "source"),
+    ("firstTimestamp", "firstTimestamp"),
+    ("lastTimestamp", "lastTimestamp"),
+    ("count", "count"),
     ("type", "type"),
     ("eventTime", "eventTime"),
     ("action", "action"),
     ("related", "related"),
-    ("reportingController", "reportingController"),
+    ("reportingComponent", "reportingController"),
     ("reportingInstance", "reportingInstance"),
 )
 
 
-def core(errors: Errors, obj: Object) -> None:
-    """Check a core Event."""
+def lenient(errors: Errors, obj: Object) -> None:
+    """Check an event that was written through the core API."""
     involved, controller = obj.get("involvedObject") or {}, obj.get("reportingComponent") or ""
-    _any(errors, obj, involved, controller, obj.get("message") or "")
-
-
-def _any(errors: Errors, obj: Object, involved: Object, controller: str, note: str) -> None:
     namespace = (obj.get("metadata") or {}).get("namespace") or ""
     subject = involved.get("namespace") or ""
     path, words = "involvedObject.namespace", "does not match event.namespace"
@@ -51,36 +47,29 @@ def _any(errors: Errors, obj: Object, involved: Object, controller: str, note: s
             errors.required(field)
         if len(value.encode()) > _SHORT_MAX:
             errors.invalid(field, "", f"can have at most {_SHORT_MAX} characters")
-    if len(note.encode()) > _NOTE_MAX:
+    if len((obj.get("message") or "").encode()) > _NOTE_MAX:
         errors.invalid("message", "", f"can have at most {_NOTE_MAX} characters")
 
 
 def create(errors: Errors, obj: Object) -> None:
-    """Check a new Event of events.k8s.io."""
-    controller, note = obj.get("reportingController") or "", obj.get("note") or ""
-    _any(errors, obj, obj.get("regarding") or {}, controller, note)
+    """Check a new event that was written through events.k8s.io, in its core form."""
+    lenient(errors, obj)
     _series(errors, obj)
     if not obj.get("eventTime"):
         errors.required("eventTime")
     if obj.get("type") not in {"Normal", "Warning"}:
         errors.invalid("type", "", f"has invalid value: {obj.get('type') or ''}")
-    for field, shown in (
-        ("deprecatedFirstTimestamp", "firstTimestamp"),
-        ("deprecatedLastTimestamp", "lastTimestamp"),
-        ("deprecatedCount", "count"),
-        ("deprecatedSource", "source"),
-    ):
+    for field in ("firstTimestamp", "lastTimestamp", "count", "source"):
         if obj.get(field):
-            errors.invalid(shown, "", "needs to be unset")
+            errors.invalid(field, "", "needs to be unset")
 
 
 def update(errors: Errors, obj: Object, old: Object) -> None:
-    """Check a change of an Event of events.k8s.io: only its series may go on."""
-    controller, note = obj.get("reportingController") or "", obj.get("note") or ""
-    _any(errors, obj, obj.get("regarding") or {}, controller, note)
+    """Check a change through events.k8s.io, in the core form: only the series may go on."""
+    lenient(errors, obj)
     if obj.get("series") != old.get("series"):
         _series(errors, obj)
-    for field, shown in _IMMUTABLE:
+    for field, shown in _STAYS:
         immutable(errors, shown, obj.get(field), old.get(field))
 
 

@@ -23,7 +23,7 @@ TABLE: Mapping[tuple[str, str], Rules] = {
     ("", "Binding"): Rules(pods.binding, name=None),
     ("", "ConfigMap"): Rules(config.config_map, config.config_map_update),
     ("", "Endpoints"): Rules(services.endpoints),
-    ("", "Event"): Rules(events.core, name=names.name_is_anything),
+    ("", "Event"): Rules(events.lenient, name=names.name_is_anything),
     ("", "LimitRange"): Rules(limits.limit_range),
     ("", "Namespace"): Rules(
         namespaces.create,

@@ -150,7 +150,9 @@ def _metric_to_v2(metric: Mapping[str, Any], part: str) -> Object:
     """Read what `_metric_to_v1` wrote."""
     kind = metric.get("type") or ""
     field = kind[:1].lower() + kind[1:]
-    source = metric.get(field) or {}
+    source = metric.get(field)
+    if not isinstance(source, dict):
+        return {"type": kind}
     value: Object = {}
     _put(value, "averageUtilization", source.get(f"{part}AverageUtilization"))
     _put(value, "averageValue", source.get(f"{part}AverageValue") or source.get("averageValue"))

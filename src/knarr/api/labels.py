@@ -166,7 +166,7 @@ def from_object(selector: Mapping[str, Any] | None) -> Selector:
     """
     if selector is None:
         return NOTHING
-    found = [requirement(key, IN, (value,)) for key, value in (selector.get("matchLabels") or {}).items()]
+    found = [requirement(key, EQUALS, (value,)) for key, value in (selector.get("matchLabels") or {}).items()]
     for expression in selector.get("matchExpressions") or ():
         operator = _OBJECT_OPERATORS.get(expression.get("operator") or "")
         if operator is None:

@@ -204,11 +204,8 @@ def _traffic(errors: Errors, spec: Object, kind: str) -> None:
     elif external:
         words = "may only be set for externally-accessible services"
         errors.invalid("spec.externalTrafficPolicy", external, words)
-    if _needs_health_check(spec):
-        if health:
-            errors.all_invalid("spec.healthCheckNodePort", health, names.port_number(health))
-        else:
-            errors.required("spec.healthCheckNodePort")
+    if health and _needs_health_check(spec):  # a missing one is allocated afterwards
+        errors.all_invalid("spec.healthCheckNodePort", health, names.port_number(health))
     elif health:
         words = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         errors.invalid("spec.healthCheckNodePort", health, words)

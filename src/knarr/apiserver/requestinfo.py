@@ -80,21 +80,20 @@ def parse(method: str, path: str, query: str = "") -> RequestInfo:
             return other
         verb, rest = rest[0], rest[1:]
     namespace = ""
-    if rest[0] == "namespaces":
-        if len(rest) > 1:
-            namespace = rest[1]
-            # "namespaces/x/pods" is about pods; "namespaces/x" and its own subresources are about the namespace.
-            if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
-                rest = rest[2:]
+    if rest[0] == "namespaces" and len(rest) > 1:
+        namespace = rest[1]
+        # "namespaces/x/pods" is about pods; "namespaces/x" and its own subresources are about the namespace.
+        if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
+            rest = rest[2:]
     resource, name, subresource = rest[0], rest[1] if len(rest) > 1 else "", rest[2] if len(rest) > 2 else ""
     if verb == "proxy":
         subresource = ""
     labels = fields = ""
-    if verb in ("get", "delete") and not name or verb == "watch":
+    if (verb in ("get", "delete") and not name) or verb == "watch":
         options = parse_qs(query, keep_blank_values=True)
         labels, fields = _first(options, "labelSelector"), _first(options, "fieldSelector")
         if verb == "get":
-            verb = "watch" if _is_true(_first(options, "watch")) else "list"
+            verb = "watch" if "watch" in options and is_true(options["watch"][0]) else "list"
         elif verb == "delete":
             verb = "deletecollection"
     if verb in ("list", "watch", "deletecollection") and not name:
@@ -108,8 +107,9 @@ def _first(options: dict[str, list[str]], name: str) -> str:
     return options.get(name, [""])[0]
 
 
-def _is_true(value: str) -> bool:
-    return value.lower() in ("1", "t", "true")
+def is_true(value: str) -> bool:
+    """Read a flag of a query as upstream does: given at all it is true, unless it is "false" or "0"."""
+    return value.lower() not in ("false", "0")
 
 
 def _name_in(field_selector: str) -> str:

@@ -1,0 +1,161 @@
+"""What every cluster has from its first moment: namespaces, priority classes, the `kubernetes` Service and its endpoints.
+
+Source: pkg/controlplane/controller/{systemnamespaces,kubernetesservice,defaultservicecidr,clusterauthenticationtrust},
+pkg/apis/scheduling/helpers.go (v1.37).
+"""
+
+import ipaddress
+from typing import Any
+
+from knarr.api import errors
+from knarr.apiserver.authz import bootstrap as rbac
+from knarr.apiserver.metadata import new_uid
+from knarr.apiserver.parts import Parts
+
+Object = dict[str, Any]
+
+NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
+PRIORITIES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
+_PRIORITY_WORDS = {
+    "system-node-critical": "Used for system critical pods that must not be moved from their current node.",
+    "system-cluster-critical": "Used for system critical pods that must run in the cluster, but can be moved to another node "
+    "if necessary.",
+}
+SERVICE = "kubernetes"
+_SLICE_LABEL = "kubernetes.io/service-name"
+
+
+async def ensure_objects(parts: Parts) -> None:
+    """Make what is missing of the objects that do not depend on where this server listens."""
+    for name in NAMESPACES:
+        await _ensure(parts, "namespaces", _namespace(name))
+    await rbac.reconcile(parts.registry, now=parts.clock.now())
+    for name, value in PRIORITIES.items():
+        await _ensure(parts, "priorityclasses.scheduling.k8s.io", _priority_class(name, value))
+    await _ensure(parts, "configmaps", _authentication(parts), update=True)
+    if parts.scheme.find("networking.k8s.io", "v1", "servicecidrs") is not None:
+        await _ensure(parts, "servicecidrs.networking.k8s.io", _service_cidr(parts))
+
+
+async def ensure_service(parts: Parts, port: int) -> None:
+    """Make the `kubernetes` Service, and point it at this server.
+
+    Args:
+        parts: The server's parts.
+        port: Where clients reach this server at the advertised address.
+    """
+    await _ensure(parts, "services", _service(parts, port))
+    await _ensure(parts, "endpoints", _endpoints(parts, port), update=True)
+    await _ensure(parts, "endpointslices.discovery.k8s.io", _slice(parts, port), update=True)
+
+
+async def _ensure(parts: Parts, resource: str, wanted: Object, *, update: bool = False) -> None:
+    """Create an object, or with `update` bring all but the metadata of the one that is there up to date."""
+    found = parts.registry.resource(resource)
+    metadata = wanted["metadata"]
+    namespace, name = metadata.get("namespace", ""), metadata["name"]
+    current = parts.registry.get(found, namespace, name)
+    if current is None:
+        metadata["uid"], metadata["creationTimestamp"] = new_uid(parts.random), parts.now()
+        kind: Object = {"kind": found.kind, "apiVersion": found.api_version}
+        try:
+            await parts.registry.create(found, {**kind, **wanted})
+        except errors.AlreadyExists:
+            return  # another server was faster
+        return
+    changed = {key: value for key, value in wanted.items() if key != "metadata"}
+    if update and any(current.get(key) != value for key, value in changed.items()):
+        try:
+            await parts.registry.update(found, {**current, **changed})
+        except (errors.Conflict, errors.NotFound):
+            return
+
+
+def _namespace(name: str) -> Object:
+    return {
+        "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Active"},
+    }
+
+
+def _priority_class(name: str, value: int) -> Object:
+    return {
+        "metadata": {"name": name, "generation": 1},
+        "value": value,
+        "description": _PRIORITY_WORDS[name],
+        "preemptionPolicy": "PreemptLowerPriority",
+    }
+
+
+def _authentication(parts: Parts) -> Object:
+    """Return what extension API servers need to check who calls them."""
+    config, data = parts.config, {}
+    if config.client_ca is not None:
+        data["client-ca-file"] = config.client_ca.read_text()
+    if config.front_proxy_ca is not None:
+        data["requestheader-client-ca-file"] = config.front_proxy_ca.read_text()
+        data["requestheader-allowed-names"] = '["front-proxy-client"]'
+        data["requestheader-extra-headers-prefix"] = '["X-Remote-Extra-"]'
+        data["requestheader-group-headers"] = '["X-Remote-Group"]'
+        data["requestheader-username-headers"] = '["X-Remote-User"]'
+        data["requestheader-uid-headers"] = '["X-Remote-Uid"]'
+    found: Object = {"metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}}
+    return {**found, "data": data} if data else found
+
+
+def _service_cidr(parts: Parts) -> Object:
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "",
+        "message": "Kubernetes default Service CIDR is ready",
+        "lastTransitionTime": parts.now(),
+    }
+    return {
+        "metadata": {"name": SERVICE, "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
+        "spec": {"cidrs": list(parts.config.service_cidrs)},
+        "status": {"conditions": [ready]},
+    }
+
+
+def _service(parts: Parts, port: int) -> Object:
+    address = parts.config.service_address
+    family = "IPv4" if ipaddress.ip_address(address).version == 4 else "IPv6"
+    return {
+        "metadata": {
+            "name": SERVICE,
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": SERVICE},
+        },
+        "spec": {
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+            "clusterIP": address,
+            "clusterIPs": [address],
+            "type": "ClusterIP",
+            "sessionAffinity": "None",
+            "ipFamilies": [family],
+            "ipFamilyPolicy": "SingleStack",
+            "internalTrafficPolicy": "Cluster",
+        },
+        "status": {"loadBalancer": {}},
+    }
+
+
+def _endpoints(parts: Parts, port: int) -> Object:
+    subset = {
+        "addresses": [{"ip": parts.config.advertise_address}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }
+    labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+    return {"metadata": {"name": SERVICE, "namespace": "default", "labels": labels}, "subsets": [subset]}
+
+
+def _slice(parts: Parts, port: int) -> Object:
+    address = parts.config.advertise_address
+    return {
+        "metadata": {"name": SERVICE, "namespace": "default", "labels": {_SLICE_LABEL: SERVICE}, "generation": 1},
+        "addressType": "IPv4" if ipaddress.ip_address(address).version == 4 else "IPv6",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "protocol": "TCP", "port": port}],
+    }

@@ -1,0 +1,130 @@
+"""From a request to its response: the order of things that happen to every request, and the border where errors become answers.
+
+The order: panic border, request info, authentication, impersonation, max in flight, authorization, route.
+
+Source: DefaultBuildHandlerChain in k8s.io/apiserver/pkg/server/config.go (v1.37).
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import AsyncIterator
+
+from knarr.api import errors
+from knarr.apiserver import inflight, options, requestinfo, responses
+from knarr.apiserver.authz.authorizer import forbidden
+from knarr.apiserver.errors import from_store, to_response
+from knarr.apiserver.metadata import new_uid
+from knarr.apiserver.metrics import Metrics
+from knarr.apiserver.parts import Call, Parts
+from knarr.apiserver.requestinfo import RequestInfo
+from knarr.apiserver.routes import Routes
+from knarr.kit import metrics as kit_metrics
+from knarr.kit.http.messages import Request, Response
+from knarr.store import errors as store_errors
+
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+logger = logging.getLogger(__name__)
+
+
+class Handler:
+    """Answers requests, from sockets and from within the process alike.
+
+    Args:
+        parts: The server's parts.
+        routes: What is served where.
+        metrics: Counts requests.
+    """
+
+    def __init__(self, parts: Parts, routes: Routes, metrics: Metrics) -> None:
+        self._parts = parts
+        self._routes = routes
+        self._metrics = metrics
+        self._inflight = inflight.Inflight(parts.config.max_requests, parts.config.max_mutating_requests, metrics)
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request; nothing is raised but cancellation."""
+        started = time.perf_counter()
+        info = requestinfo.parse(request.method, request.path, request.query)
+        call: Call | None = None
+        try:
+            if _BAD_PERCENT.search(request.path):
+                raise errors.BadRequest("invalid URL escape in the request path")
+            user = await self._parts.authenticator.authenticate(request)
+            user = await self._parts.authenticator.impersonate(user, request, self._parts.authorizer)
+            call = Call(request, info, user, options.parse(request.query))
+            response = await self._limited(call)
+        except errors.StatusError as err:
+            response = self._refuse(err, call)
+        except store_errors.StoreError as err:
+            response = self._refuse(from_store(err), call)
+        except Exception as err:
+            logger.error("%s %s failed", request.method, request.path, exc_info=err)
+            response = self._refuse(errors.InternalError("the server could not complete the request"), call)
+        response.headers.add("audit-id", new_uid(self._parts.random))
+        is_dry = call is not None and "dryRun" in call.values
+        self._metrics.observe(info, request.method, is_dry, response.status, time.perf_counter() - started)
+        return response
+
+    async def _limited(self, call: Call) -> Response:
+        info = call.info
+        if inflight.is_long_running(info):
+            self._authorize(call)
+            return self._counted(await self._routes.serve(call), info, call.request.method)
+        with self._inflight.admit(call.user, mutating=inflight.is_mutating(info)):
+            self._authorize(call)
+            limit_s = self._time_limit_s(call)
+            try:
+                async with asyncio.timeout(limit_s):
+                    return await self._routes.serve(call)
+            except TimeoutError:
+                self._metrics.abort(info, call.request.method)
+                raise errors.ServerTimeout(
+                    "Timeout: request did not complete within the requested timeout - context deadline exceeded"
+                ) from None
+
+    def _authorize(self, call: Call) -> None:
+        decision = self._parts.authorizer.authorize(call.user, call.info)
+        if not decision.allowed:
+            raise forbidden(call.user, call.info, decision.reason)
+
+    def _time_limit_s(self, call: Call) -> float:
+        limit_s = self._parts.config.request_timeout_s
+        given = options.text(call.values, "timeout") if call.values else ""
+        if not given:
+            return limit_s
+        wanted_s = options.duration_s(given)
+        if wanted_s is None:
+            raise errors.BadRequest(
+                f"invalid timeout specified in the request URL - time: invalid duration {given[:64]!r}"
+            )
+        return min(limit_s, wanted_s) if wanted_s > 0 else limit_s
+
+    def _counted(self, response: Response, info: RequestInfo, method: str) -> Response:
+        if not isinstance(response.body, bytes):
+            response.body = _count(response.body, self._metrics.long_running(info, method))
+        return response
+
+    @staticmethod
+    def _refuse(err: errors.StatusError, call: Call | None) -> Response:
+        response = to_response(err)
+        if call is not None and call.warnings:
+            fields: list[tuple[str, str]] = []
+            responses.add_warnings(fields, call)
+            for name, value in fields:
+                response.headers.add(name, value)
+        return response
+
+
+async def _count(body: AsyncIterator[bytes], level: kit_metrics.Level) -> AsyncIterator[bytes]:
+    level.add(1)
+    try:
+        async for chunk in body:
+            yield chunk
+    finally:
+        level.add(-1)
+        aclose = getattr(body, "aclose", None)
+        if aclose is not None:
+            await aclose()

@@ -1,0 +1,131 @@
+"""What the request handlers work with: the parts of one API server, and the facts of one call."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from knarr.api import errors
+from knarr.api.schema import Definitions, Type
+from knarr.api.scheme import Resource, Scheme
+from knarr.api.user import User
+from knarr.apiserver import keys, options
+from knarr.apiserver.admission.chain import Chain
+from knarr.apiserver.authn.authenticator import Authenticator
+from knarr.apiserver.authn.tokens import Issuer
+from knarr.apiserver.authz.authorizer import Authorizer
+from knarr.apiserver.config import Config
+from knarr.apiserver.proxy.nodeagents import NodeAgents
+from knarr.apiserver.registry import Registry
+from knarr.apiserver.requestinfo import RequestInfo
+from knarr.apiserver.serviceips import ServiceIPs
+from knarr.kit import clock as clocks
+from knarr.kit.http.messages import Request
+from knarr.store import store as stores
+
+Object = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Parts:
+    """The parts of one API server.
+
+    Attributes:
+        config: What it was told.
+        store: Bytes and revisions.
+        registry: The same, decoded.
+        definitions: The schema of every kind.
+        authenticator: Says who asks.
+        authorizer: Says what they may do.
+        issuer: Makes service account tokens.
+        chain: The admission plugins.
+        service_ips: The addresses and ports in use by Services.
+        node_agents: Reaches the nodes.
+        scheme_of: Gives the resources served at the moment.
+    """
+
+    config: Config
+    store: stores.Store
+    registry: Registry
+    definitions: Definitions
+    authenticator: Authenticator
+    authorizer: Authorizer
+    issuer: Issuer
+    chain: Chain
+    service_ips: ServiceIPs
+    node_agents: NodeAgents
+    scheme_of: Callable[[], Scheme]
+
+    @property
+    def clock(self) -> clocks.Clock:
+        """Tells the time."""
+        return self.config.clock
+
+    @property
+    def random(self) -> Random:
+        """Draws names and addresses."""
+        return self.config.random
+
+    @property
+    def scheme(self) -> Scheme:
+        """The resources served at the moment."""
+        return self.scheme_of()
+
+    def type_of(self, resource: Resource) -> Type | None:
+        """Return the schema of a kind, None if it has none."""
+        return self.definitions.get(resource.definition) if resource.definition in self.definitions else None
+
+    def now(self) -> str:
+        """Return the time as the API writes it, to the second."""
+        return self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way through the server.
+
+    Attributes:
+        request: As it came.
+        info: What it means.
+        user: Who asks.
+        values: The query.
+        warnings: What the response will warn of.
+    """
+
+    request: Request
+    info: RequestInfo
+    user: User
+    values: options.Values
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a call is about.
+
+    Attributes:
+        resource: In the version asked for.
+        stored: The same in the version that is stored.
+        subresource: Empty for the object itself.
+        namespace: Empty for cluster scope and for all namespaces.
+        name: Empty for a collection.
+    """
+
+    resource: Resource
+    stored: Resource
+    subresource: str
+    namespace: str
+    name: str
+
+    @property
+    def key(self) -> bytes:
+        """Where the object stands in the store."""
+        return keys.key(self.resource, self.namespace, self.name)
+
+    def not_found(self) -> errors.NotFound:
+        """Make the error that says that the object does not exist."""
+        return errors.NotFound(self.resource.group, self.resource.plural, self.name)
+
+    def conflict(self, why: str = errors.Conflict.MODIFIED) -> errors.Conflict:
+        """Make the error that says that the object is not what the caller thinks."""
+        return errors.Conflict(self.resource.group, self.resource.plural, self.name, why)

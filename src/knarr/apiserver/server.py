@@ -1,0 +1,162 @@
+"""The API server put together: the one place that knows all its parts.
+
+`ApiServer.handler` answers requests from sockets and from within the process alike; the controllers and the scheduler of the
+same process call it directly.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from knarr.api import schema
+from knarr.api.scheme import BUILT_IN, Scheme
+from knarr.apiserver import attributes, bootstrap, tls
+from knarr.apiserver.admission import order
+from knarr.apiserver.authn import assembly as authn
+from knarr.apiserver.authn import tokens
+from knarr.apiserver.authz import assembly as authz
+from knarr.apiserver.config import Config
+from knarr.apiserver.errors import reject
+from knarr.apiserver.handler import Handler
+from knarr.apiserver.health import Check, Health
+from knarr.apiserver.metrics import Metrics
+from knarr.apiserver.parts import Parts
+from knarr.apiserver.proxy.nodeagents import NodeAgents
+from knarr.apiserver.registry import Registry
+from knarr.apiserver.routes import Routes
+from knarr.apiserver.serviceips import ServiceIPs
+from knarr.kit import tasks
+from knarr.kit.http import server as http_server
+from knarr.kit.http.messages import Handler as HttpHandler
+from knarr.store import store as stores
+
+SHUTDOWN_GRACE_S = 5.0
+
+
+@dataclass(slots=True)
+class ApiServer:
+    """A running API server.
+
+    Attributes:
+        handler: Answers requests.
+        parts: For those who assemble a process around it.
+        address: Where it listens; empty if nowhere.
+        port: Where it listens; 0 if nowhere.
+    """
+
+    handler: HttpHandler
+    parts: Parts
+    address: str = ""
+    port: int = 0
+
+
+@asynccontextmanager
+async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
+    """Start an API server; leaving the context ends it in order.
+
+    Args:
+        config: What to serve, from which store, and where.
+
+    Raises:
+        StoreError: the store cannot be opened.
+        OSError: the port is taken, or a file cannot be read.
+    """
+    async with AsyncExitStack() as stack:
+        served = _Served(BUILT_IN)
+        extractor = attributes.Extractor(BUILT_IN)
+        store = await stack.enter_async_context(
+            stores.open_store(config.backend, extract=extractor.extract, clock=config.clock, history=config.history)
+        )
+        parts = _assemble(config, store, served)
+        stack.push_async_callback(parts.node_agents.aclose)
+        metrics = Metrics()
+        metrics.watch_store(store)
+        state = _State()
+        routes = Routes(parts, Health(*_checks(state)), metrics)
+        server = ApiServer(Handler(parts, routes, metrics).handle, parts)
+        await bootstrap.ensure_objects(parts)
+        await _listen(stack, config, server)
+        await bootstrap.ensure_service(parts, config.advertise_port or server.port or 443)
+        state.is_ready = True
+        try:
+            yield server
+        finally:
+            state.is_stopping = True
+
+
+@dataclass(slots=True)
+class _State:
+    is_ready: bool = False
+    is_stopping: bool = False
+
+
+class _Served:
+    """The resources served at the moment."""
+
+    def __init__(self, scheme: Scheme) -> None:
+        self.scheme = scheme
+
+    def get(self) -> Scheme:
+        return self.scheme
+
+
+def _assemble(config: Config, store: stores.Store, served: _Served) -> Parts:
+    registry = Registry(served.get, store)
+    issuer = tokens.build(config, registry)
+    authorizer = authz.build(config, registry)
+    service_ips = ServiceIPs(config.service_cidrs, config.node_ports, config.random)
+    for service in registry.list("services"):
+        service_ips.on_change(None, service)
+    registry.subscribe("services", service_ips.on_change)
+    return Parts(
+        config=config,
+        store=store,
+        registry=registry,
+        definitions=schema.built_in(),
+        authenticator=authn.build(config, registry, issuer),
+        authorizer=authorizer,
+        issuer=issuer,
+        chain=order.build(config, registry, authorizer),
+        service_ips=service_ips,
+        node_agents=NodeAgents(config, registry),
+        scheme_of=served.get,
+    )
+
+
+async def _listen(stack: AsyncExitStack, config: Config, server: ApiServer) -> None:
+    if config.port is None:
+        return
+    context = tls.server_context(config)
+    listening = await stack.enter_async_context(
+        http_server.open_server(
+            server.handler,
+            host=config.host,
+            port=config.port,
+            tls=context,
+            reject=reject,
+            grace_s=SHUTDOWN_GRACE_S,
+        )
+    )
+    server.address, server.port = listening.address, listening.port
+    if context is not None:
+        supervisor = await stack.enter_async_context(tasks.Supervisor("apiserver", clock=config.clock))
+        supervisor.run("certificates", lambda: tls.keep_fresh(context, config, config.clock))
+
+
+def _checks(state: _State) -> tuple[dict[str, Check], dict[str, Check]]:
+    def passes() -> str:
+        return ""
+
+    def is_bootstrapped() -> str:
+        return "" if state.is_ready else "not finished"
+
+    def is_running() -> str:
+        return "process is shutting down" if state.is_stopping else ""
+
+    hooks = (
+        "poststarthook/rbac/bootstrap-roles",
+        "poststarthook/scheduling/bootstrap-system-priority-classes",
+        "poststarthook/bootstrap-controller",
+    )
+    live: dict[str, Check] = {"ping": passes, "log": passes, "etcd": passes, **dict.fromkeys(hooks, is_bootstrapped)}
+    return live, {"etcd-readiness": passes, "informer-sync": passes, "shutdown": is_running}

@@ -1,0 +1,1 @@
+"""What the server does to the objects of each kind: a literal table of strategies."""

@@ -1,0 +1,1 @@
+"""Subresources and virtual resources with a behaviour of their own."""

@@ -1,0 +1,1 @@
+"""The verbs of stored resources, one a module."""

@@ -1,0 +1,115 @@
+"""WATCH: what happens to a collection, from now or from a revision on, as a stream of JSON lines.
+
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/ (watch, bookmarks, streaming lists);
+k8s.io/apiserver/pkg/endpoints/handlers/{get,watch}.go and pkg/storage/cacher (v1.37).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from knarr.api import errors
+from knarr.apiserver import negotiate, options, responses, selection, views
+from knarr.apiserver.errors import too_new, too_old
+from knarr.apiserver.parts import Call, Parts, Target
+from knarr.apiserver.verbs.get import parse_version
+from knarr.kit.http.messages import Headers, Response
+from knarr.store import backend as backends
+from knarr.store import errors as store_errors
+from knarr.store import query as queries
+from knarr.store import watch as watches
+
+BOOKMARK_S = 60.0
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+_CHUNK_EVENTS = 256
+
+
+async def serve(parts: Parts, call: Call, target: Target) -> Response:
+    """Answer with a stream that ends after `timeoutSeconds`, or when the server chooses."""
+    form = negotiate.choose(call.request.headers.get("accept") or "", served=(negotiate.JSON,))
+    given = options.list_options(call.values, watch=True)
+    query = selection.query(target, given.label_selector, given.field_selector)
+    limit_s = _time_limit_s(parts, given)
+    view = views.of(parts, call, target, form)
+    fields = [("cache-control", "no-cache, private"), ("content-type", form.media_type)]
+    responses.add_warnings(fields, call)
+    return Response(200, Headers.from_lower(fields), _stream(parts, query, given, view, limit_s))
+
+
+async def _stream(
+    parts: Parts, query: queries.Query, given: options.ListOptions, view: views.View, limit_s: float
+) -> AsyncIterator[bytes]:
+    try:
+        watch, initial = _open(parts, query, given)
+        with watch:
+            for first in range(0, len(initial), _CHUNK_EVENTS):
+                yield b"".join([view.event(event) for event in initial[first : first + _CHUNK_EVENTS]])
+            if given.initial_events and given.bookmarks:
+                annotations = {INITIAL_EVENTS_END: "true"}
+                yield view.bookmark({"resourceVersion": str(parts.store.revision), "annotations": annotations})
+            async for lines in _follow(parts, watch, view, limit_s, bookmarks=given.bookmarks):
+                yield lines
+    except store_errors.Compacted as err:
+        yield _error_line(too_old(err))
+    except store_errors.FutureRevision as err:
+        yield _error_line(too_new(err))
+    except errors.StatusError as err:
+        yield _error_line(err)
+    except store_errors.Closed:
+        return
+
+
+def _open(
+    parts: Parts, query: queries.Query, given: options.ListOptions
+) -> tuple[watches.Watch, list[watches.WatchEvent]]:
+    """Start the watch; return it with the events that show the state it starts from, if it starts from one."""
+    version = given.resource_version
+    wants_state = version in ("", "0") if given.initial_events is None else given.initial_events
+    if version not in ("", "0"):
+        revision = backends.Revision(parse_version(version))
+        if not wants_state and given.initial_events is None:
+            return parts.store.watch(query, after=revision), []
+        if revision > parts.store.revision:
+            raise store_errors.FutureRevision(revision, parts.store.revision)
+    page = parts.store.list(query) if wants_state else None
+    watch = parts.store.watch(query, after=parts.store.revision)
+    entries = page.entries if page is not None else []
+    return watch, [watches.WatchEvent(watches.ADDED, e.key, e.value, e.modified) for e in entries]
+
+
+async def _follow(
+    parts: Parts, watch: watches.Watch, view: views.View, limit_s: float, *, bookmarks: bool
+) -> AsyncIterator[bytes]:
+    now = asyncio.get_running_loop().time
+    end = now() + limit_s
+    next_bookmark = now() + BOOKMARK_S
+    while True:
+        wake = min(end, next_bookmark) if bookmarks else end
+        try:
+            async with asyncio.timeout_at(wake):
+                events = await watch.__anext__()
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            is_over = now() >= end
+            if bookmarks and watch.is_caught_up():
+                yield view.bookmark({"resourceVersion": str(parts.store.revision)})
+            if is_over:
+                return
+            next_bookmark = now() + BOOKMARK_S
+            continue
+        yield view.event(events[0]) if len(events) == 1 else b"".join([view.event(event) for event in events])
+
+
+def _time_limit_s(parts: Parts, given: options.ListOptions) -> float:
+    if given.timeout_s:
+        return float(given.timeout_s) if given.timeout_s > 0 else 0.0
+    shortest = parts.config.min_watch_timeout_s
+    return shortest * (1 + parts.random.random())
+
+
+def _error_line(err: errors.StatusError) -> bytes:
+    status: dict[str, Any] = err.to_status()
+    return views.line("ERROR", msgspec.json.encode(status))

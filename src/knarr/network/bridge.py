@@ -3,8 +3,9 @@
 Everything may be repeated: `ip` is told to replace, and sysctls are written only when they differ.
 """
 
+import contextlib
+import secrets
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,14 +40,18 @@ async def ensure(bridge: Bridge) -> None:
     """
     name = bridge.name
     if not await _exists(name):
-        await commands.run(["ip", "link", "add", name, "type", "bridge"])
+        # An address of its own: otherwise it takes the lowest of its ports', and changes as pods come and go.
+        address = ":".join(["02", *(f"{byte:02x}" for byte in secrets.token_bytes(5))])
+        await commands.run(["ip", "link", "add", name, "address", address, "type", "bridge"])
     await commands.run(["ip", "link", "set", name, "up"])
-    wanted = {f"{bridge.dns_address}/32", *([bridge.gateway] if bridge.gateway else [])}
+    # The CNI plugin takes the first address alone for its own.
+    wanted = [*([bridge.gateway] if bridge.gateway else []), f"{bridge.dns_address}/32"]
     present = await _addresses(name)
-    for address in sorted(present - wanted):
-        await commands.run(["ip", "address", "del", address, "dev", name])
-    for address in sorted(wanted - present):
-        await commands.run(["ip", "address", "add", address, "dev", name])
+    if present != wanted:
+        for address in present:
+            await commands.run(["ip", "address", "del", address, "dev", name])
+        for address in wanted:
+            await commands.run(["ip", "address", "add", address, "dev", name])
     if bridge.gateway:
         source = bridge.gateway.partition("/")[0]
         await commands.run(["ip", "route", "replace", bridge.service_cidr, "dev", name, "src", source])
@@ -55,8 +60,7 @@ async def ensure(bridge: Bridge) -> None:
 
 async def remove(name: str) -> None:
     """Remove the bridge, with it its addresses and routes, and the firewall rules that let it through."""
-    for rule in _firewall_rules(name):
-        await _iptables("-D", rule)
+    await _close_firewall(name)
     if await _exists(name):
         await commands.run(["ip", "link", "del", name])
 
@@ -78,9 +82,9 @@ async def _exists(name: str) -> bool:
     return True
 
 
-async def _addresses(name: str) -> set[str]:
+async def _addresses(name: str) -> list[str]:
     words = (await commands.run(["ip", "-o", "-4", "address", "show", "dev", name])).split()
-    return {words[i + 1] for i, word in enumerate(words) if word == "inet"}
+    return [words[i + 1] for i, word in enumerate(words) if word == "inet"]
 
 
 async def _allow(name: str) -> None:
@@ -91,9 +95,7 @@ async def _allow(name: str) -> None:
     if not (_SYS / "bridge").exists():
         await commands.run(["modprobe", "br_netfilter"])
     await commands.run(["ip", "link", "set", name, "type", "bridge", "nf_call_iptables", "1"])
-    for rule in _firewall_rules(name):
-        if await _iptables("-C", rule) is False:
-            await _iptables("-I", rule)
+    await _open_firewall(name)
 
 
 def _sysctl(key: str, value: str) -> None:
@@ -102,17 +104,31 @@ def _sysctl(key: str, value: str) -> None:
         path.write_text(value)
 
 
-def _firewall_rules(name: str) -> list[Sequence[str]]:
-    """Docker and others drop what they do not know; only their own chain can be told to let pods through."""
-    return [["FORWARD", "-i", name, "-j", "ACCEPT"], ["FORWARD", "-o", name, "-j", "ACCEPT"]]
+def _firewall_rules(name: str) -> list[list[str]]:
+    return [
+        ["FORWARD", "-i", name, "-j", "ACCEPT"],
+        ["FORWARD", "-o", name, "-j", "ACCEPT"],
+        ["INPUT", "-i", name, "-j", "ACCEPT"],
+    ]
 
 
-async def _iptables(action: str, rule: Sequence[str]) -> bool | None:
-    """Run iptables; None if the machine does not use it."""
+async def _open_firewall(name: str) -> None:
+    """Let pods through the machine's own firewall, where it has one: Docker and others drop what they do not know.
+
+    Accepting in a table of ours would not help: every table must accept.
+    """
     if shutil.which("iptables", path=commands.PATH) is None:
-        return None
-    try:
-        await commands.run(["iptables", "-w", action, *rule])
-    except CommandFailed:
-        return False
-    return True
+        return
+    for rule in _firewall_rules(name):
+        present = (await commands.run(["iptables", "-w", "-S", rule[0]])).splitlines()
+        is_open = present in ([], [f"-P {rule[0]} ACCEPT"])
+        if not is_open and f"-A {' '.join(rule)}" not in present:
+            await commands.run(["iptables", "-w", "-I", *rule])
+
+
+async def _close_firewall(name: str) -> None:
+    if shutil.which("iptables", path=commands.PATH) is None:
+        return
+    for rule in _firewall_rules(name):
+        with contextlib.suppress(CommandFailed):  # it was not there
+            await commands.run(["iptables", "-w", "-D", *rule])

@@ -111,6 +111,7 @@ table {table.path} {{
     {ip} saddr {table.pod_cidr} {ip} daddr != {table.pod_cidr} oifname != {{ "{table.bridge}", "lo" }} masquerade fully-random
   }}
   chain endpoints-check {{
+    {ip} daddr {table.dns_address} return
     {ip} daddr . meta l4proto . th dport vmap @no-endpoint-services
     fib daddr type local meta l4proto . th dport vmap @no-endpoint-nodeports
     {ip} daddr {table.service_cidr} fib daddr type != local goto reject-chain

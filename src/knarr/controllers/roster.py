@@ -14,6 +14,7 @@ from knarr.controllers import (
     endpoints,
     endpointslice,
     garbagecollector,
+    job_loop,
     namespace,
     nodeipam,
     nodelifecycle,
@@ -21,6 +22,7 @@ from knarr.controllers import (
     replicaset,
     rootca,
     serviceaccount,
+    statefulset_loop,
     tainteviction,
 )
 from knarr.kit.tasks import Supervisor
@@ -39,6 +41,9 @@ ROSTER: tuple[tuple[str, Build], ...] = (
     ("deployment-controller", deployment.build),
     ("replicaset-controller", replicaset.build),
     ("daemon-set-controller", daemonset.build),
+    ("statefulset-controller", statefulset_loop.build),
+    ("job-controller", job_loop.build),
+    ("ttl-after-finished-controller", job_loop.build_ttl),
     ("endpointslice-controller", endpointslice.build),
     ("endpoint-controller", endpoints.build),
     ("namespace-controller", namespace.build),
@@ -62,5 +67,5 @@ def run(context: Context, supervisor: Supervisor) -> None:
         supervisor: Restarts what fails.
     """
     for account, build in ROSTER:
-        name = build.__module__.rpartition(".")[2]
+        name = f"{build.__module__.rpartition('.')[2]}.{build.__name__}"
         supervisor.run(name, build(context.named(account)).run)

@@ -98,12 +98,12 @@ def settle(
         converted = schema.convert(obj, definition)
     except schema.DecodeError as err:
         raise codec.cannot_handle(resource.kind, resource.version, resource.kind, err) from err
-    complaints = (*repeated, *converted.complaints)
+    complaints = (*repeated, *converted.unknown)
     if complaints and field_validation == options.STRICT:
         raise codec.cannot_handle(resource.kind, resource.version, resource.kind, codec.strict_error(complaints))
     if field_validation == options.WARN:
         call.warnings += complaints
-    result: Object = converted.obj
+    result: Object = converted.object
     if resource.kind == "Secret" and resource.group == "":
         _merge_string_data(result)
     defaults.apply(resource, result)
@@ -126,7 +126,7 @@ def decode_options(call: Call, kind: str) -> Object:
         checked = schema.convert(obj, schema.built_in().get(f"io.k8s.apimachinery.pkg.apis.meta.v1.{kind}"))
     except schema.DecodeError as err:
         raise codec.cannot_handle(kind, "v1", kind, err) from err
-    result: Object = checked.obj
+    result: Object = checked.object
     result.pop("kind", None)
     result.pop("apiVersion", None)
     return result

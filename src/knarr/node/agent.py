@@ -9,8 +9,9 @@ Counterpart: cmd/kubelet (v1.37).
 import asyncio
 import contextlib
 import platform
+import ssl
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -20,15 +21,20 @@ from knarr.client import Client, credentials, transport
 from knarr.control import events
 from knarr.control.informer import Informers
 from knarr.kit import clock as clocks
+from knarr.kit.http.server import open_server
 from knarr.kit.tasks import Supervisor
 from knarr.node import cgroups, images, machine, objects, status
 from knarr.node.heartbeat import Heartbeat
+from knarr.node.logs import rotate
 from knarr.node.pods.config import NodeFacts
 from knarr.node.pods.dns import read_host_dns
 from knarr.node.pods.roster import Roster
 from knarr.node.pods.tools import Tools
 from knarr.node.runtime import containerd
 from knarr.node.runtime.cri import CriRuntime
+from knarr.node.server.auth import Guard
+from knarr.node.server.server import NodeServer, Sources
+from knarr.node.stats import Stats
 
 USER_AGENT = (
     f"kubelet/{status.KUBELET_VERSION} (linux/{machine.ARCHITECTURES.get(platform.machine(), 'unknown')}) knarr"
@@ -157,13 +163,34 @@ async def open_agent(config: Config, *, clock: clocks.Clock | None = None) -> As
         )
         pods = informers.of(core_v1.Pod, field_selector=f"spec.nodeName={config.node_name}")
         roster = Roster(tools, pods, supervisor)
+        guard = Guard(client, config.node_name, clock)
+        serving = NodeServer(Sources(roster, runtime, Stats(roster, facts), guard, clock))
+        server = await stack.enter_async_context(
+            open_server(serving.handle, host=config.address, port=config.port, tls=_serving_tls(config), grace_s=1.0)
+        )
+        identity = replace(identity, port=server.port)
         heartbeat = Heartbeat(
             client, identity, runtime, clock, storage=config.root, image_storage=config.containerd.root
         )
         supervisor.run("pods", roster.run)
+        supervisor.run("log rotation", lambda: _rotate_logs(roster, runtime, clock))
         supervisor.run("node status", heartbeat.report)
         supervisor.run("node lease", heartbeat.renew)
-        yield Agent(config, client, informers, daemon, port=config.port)
+        yield Agent(config, client, informers, daemon, port=server.port)
+
+
+async def _rotate_logs(roster: Roster, runtime: CriRuntime, clock: clocks.Clock) -> None:
+    while True:
+        await clock.sleep(rotate.LOOK_S)
+        for worker in roster.workers:
+            await rotate.rotate_all(worker.observed.containers, runtime, clock)
+
+
+def _serving_tls(config: Config) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=config.ca_file)
+    context.load_cert_chain(config.serving_certificate_file, config.serving_key_file)
+    context.verify_mode = ssl.CERT_OPTIONAL  # who shows none may still have a token
+    return context
 
 
 def _describe(config: Config) -> tuple[NodeFacts, status.Identity]:

@@ -20,6 +20,7 @@ from knarr.node.runtime.errors import RuntimeFailure
 from knarr.node.runtime.runtime import Condition, Image, Runtime, Version
 from knarr.node.runtime.runtime import Images as ImageService
 from knarr.node.status import Identity, Reading, is_ready, node_labels, node_object, node_status
+from knarr.node.waiting import wait_set
 
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_DURATION_S = 40
@@ -80,9 +81,7 @@ class Heartbeat:
                 await self._clock.sleep(RETRY_S)
                 continue
             pause_s = STATUS_S if is_ready(status) else NOT_READY_S
-            waiting = asyncio.ensure_future(self.changed.wait())
-            await asyncio.wait((waiting,), timeout=pause_s)
-            waiting.cancel()
+            await wait_set(self.changed, self._clock, pause_s)
             self.changed.clear()
 
     async def renew(self) -> None:

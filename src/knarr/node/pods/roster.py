@@ -5,6 +5,7 @@ Counterpart: pkg/kubelet/kubelet.go syncLoop, kubelet_pods.go HandlePodCleanups,
 
 import asyncio
 import logging
+import shutil
 from collections import defaultdict
 
 from lightkube.models import core_v1
@@ -17,6 +18,7 @@ from knarr.node.pods.worker import Worker
 from knarr.node.runtime.errors import RuntimeFailure
 from knarr.node.runtime.runtime import Container, Event, Sandbox
 from knarr.node.volumes.pod import remove_folder
+from knarr.node.waiting import wait_set
 
 RELIST_S = 60.0
 """Events are hints: everything is compared this often all the same."""
@@ -84,10 +86,7 @@ class Roster:
     async def _compare(self) -> None:
         self._relist.set()
         while True:
-            if not self._relist.is_set():
-                waiting = asyncio.ensure_future(self._relist.wait())
-                await asyncio.wait((waiting,), timeout=RELIST_S)
-                waiting.cancel()
+            await wait_set(self._relist, self._tools.clock, RELIST_S)
             self._relist.clear()
             before = {worker.uid: worker.acted for worker in self.workers}
             try:
@@ -167,13 +166,16 @@ class Roster:
         self._relist.set()
 
     def _remove_left_behind(self) -> None:
-        """Remove folders and groups of pods that are neither in the API nor in the runtime."""
+        """Remove folders, logs and groups of pods that are neither in the API nor in the runtime."""
         known = self._workers.keys() | self._orphans
         folder = self._tools.node.root / "pods"
         if folder.is_dir():
             for entry in folder.iterdir():
                 if entry.name not in known:
                     remove_folder(entry)
+        for entry in self._tools.node.logs.iterdir():
+            if entry.name.rpartition("_")[2] not in known:
+                shutil.rmtree(entry, ignore_errors=True)
         for uid, qos in self._tools.node.cgroups.list_pods().items():
             if uid not in known:
                 self._tools.node.cgroups.remove_pod(uid, qos)

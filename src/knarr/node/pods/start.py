@@ -4,7 +4,7 @@ Source: pkg/kubelet/kuberuntime/kuberuntime_container.go startContainer, pkg/kub
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +37,13 @@ class Place:
         sandbox: The pod's sandbox.
         ips: The pod's addresses.
         volumes: Its volumes, ready.
+        on_change: Called when an object that the environment refers to changes: one that was missing may be there.
     """
 
     sandbox: Sandbox
     ips: tuple[str, ...]
     volumes: PodVolumes
+    on_change: Callable[[], None]
 
 
 def make_folders(pod: core_v1.Pod, tools: Tools) -> None:
@@ -159,7 +161,8 @@ async def _ensure_image(pod: core_v1.Pod, container: ContainerSpec, tools: Tools
     if not name:
         raise StartFailed("InvalidImageName", f'Failed to apply default image tag "{name}"', event="InspectFailed")
     secrets = [
-        await _secret(pod, reference.name or "", tools) for reference in specs.spec_of(pod).imagePullSecrets or []
+        await _secret(pod, reference.name or "", tools, _nothing)
+        for reference in specs.spec_of(pod).imagePullSecrets or []
     ]
     return await tools.images.ensure(
         name,
@@ -173,8 +176,8 @@ async def _ensure_image(pod: core_v1.Pod, container: ContainerSpec, tools: Tools
 async def _environment(pod: core_v1.Pod, container: ContainerSpec, place: Place, tools: Tools) -> dict[str, str]:
     config_maps, secrets = env.referenced(container)
     sources = env.Sources(
-        config_maps={name: await _config_map(pod, name, tools) for name in config_maps},
-        secrets={name: await _secret(pod, name, tools) for name in secrets},
+        config_maps={name: await _config_map(pod, name, tools, place.on_change) for name in config_maps},
+        secrets={name: await _secret(pod, name, tools, place.on_change) for name in secrets},
         services=tuple(_services(pod, tools)),
     )
     return env.make_environment(pod, container, sources, place.volumes.with_addresses(place.ips))
@@ -186,26 +189,28 @@ def _services(pod: core_v1.Pod, tools: Tools) -> list[core_v1.Service]:
     return found if master is None or master in found else [*found, master]
 
 
-async def _config_map(pod: core_v1.Pod, name: str, tools: Tools) -> core_v1.ConfigMap | None:
+async def _config_map(
+    pod: core_v1.Pod, name: str, tools: Tools, on_change: Callable[[], None]
+) -> core_v1.ConfigMap | None:
     try:
         return await tools.objects.get(
-            core_v1.ConfigMap, specs.namespace_of(pod), name, user=specs.uid_of(pod), on_change=_nothing
+            core_v1.ConfigMap, specs.namespace_of(pod), name, user=specs.uid_of(pod), on_change=on_change
         )
     except ObjectUnavailable as err:
         raise ConfigFailed(str(err)) from err
 
 
-async def _secret(pod: core_v1.Pod, name: str, tools: Tools) -> core_v1.Secret | None:
+async def _secret(pod: core_v1.Pod, name: str, tools: Tools, on_change: Callable[[], None]) -> core_v1.Secret | None:
     try:
         return await tools.objects.get(
-            core_v1.Secret, specs.namespace_of(pod), name, user=specs.uid_of(pod), on_change=_nothing
+            core_v1.Secret, specs.namespace_of(pod), name, user=specs.uid_of(pod), on_change=on_change
         )
     except ObjectUnavailable as err:
         raise ConfigFailed(str(err)) from err
 
 
 def _nothing() -> None:
-    """An environment does not follow what it was made from."""
+    """Credentials are read anew with each attempt."""
 
 
 def _own_mounts(

@@ -93,7 +93,8 @@ def _pod_ips(view: View, host_ips: Sequence[str]) -> list[str]:
 
 
 def _container_status(view: View, container: ContainerSpec, *, init: bool) -> core_v1.ContainerStatus:
-    history = view.history(container.name)
+    # One that is created but not started yet says nothing new.
+    history = [c for c in view.history(container.name) if c.state is not ContainerState.CREATED]
     newest = history[0] if history else None
     status = _initial_status(view, container)
     if newest is not None:

@@ -22,7 +22,7 @@ from knarr.kit.backoff import Curve
 from knarr.node.pods import spec as specs
 from knarr.node.pods import start, status
 from knarr.node.pods.env import Facts
-from knarr.node.pods.errors import MountFailed, StartFailed
+from knarr.node.pods.errors import ConfigFailed, MountFailed, StartFailed
 from knarr.node.pods.observe import Observed
 from knarr.node.pods.plan import (
     DEADLINE_MESSAGE,
@@ -47,6 +47,7 @@ from knarr.node.runtime.errors import RuntimeFailure
 from knarr.node.runtime.runtime import Container, ContainerState, Event, EventKind, Sandbox
 from knarr.node.volumes.pod import PodVolumes, remove_folder
 from knarr.node.volumes.source import ApiSource
+from knarr.node.waiting import wait_set
 
 RETRY = Curve(first_s=1.0, limit_s=10.0)
 """Between attempts at what failed for a reason without a pause of its own."""
@@ -93,8 +94,10 @@ class Worker:
         self._late: dict[str, int] = {}
         self._waiting: dict[str, Waiting] = {}
         self._retries: dict[str, Retry] = {}
+        self._next_retries: dict[str, Retry] = {}
         self._hold_until_s: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        self._missing: set[str] = set()
         self._probers: dict[str, Prober] = {}
         self._lane: asyncio.Task[None] | None = None
         self._stops: dict[str, tuple[asyncio.Task[None], int]] = {}
@@ -181,7 +184,7 @@ class Worker:
         self._take_plan(plan)
         view = self._view = self._make_view(plan.waiting)
         self._report(view)
-        self._act(plan.actions)
+        self._act(plan.actions, plan.retries)
         if self._gone and self._reclaimed and not view.running:
             return await self._clean_up()
         self._refresh_volumes(now_s)
@@ -189,17 +192,8 @@ class Worker:
         return False
 
     async def _wait(self, until_s: float | None) -> None:
-        if until_s is None:
-            await self._wake.wait()
-            return
-        seconds = max(0.0, until_s - self._tools.clock.now().timestamp())
-        waiting = asyncio.ensure_future(self._wake.wait())
-        sleeping = asyncio.ensure_future(self._tools.clock.sleep(seconds))
-        try:
-            await asyncio.wait((waiting, sleeping), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            sleeping.cancel()
+        seconds = None if until_s is None else max(0.0, until_s - self._tools.clock.now().timestamp())
+        await wait_set(self._wake, self._tools.clock, seconds)
 
     async def _look(self) -> None:
         if self._listed is not None:
@@ -322,7 +316,7 @@ class Worker:
                 self._tools.tell(self._pod, "Warning", "BackOff", text, container=name)
             self._waiting[name] = waiting
 
-    def _act(self, actions: tuple[Action, ...]) -> None:
+    def _act(self, actions: tuple[Action, ...], retries: dict[str, Retry]) -> None:
         lane: list[RunSandbox | Start | StopSandbox] = []
         for action in actions:
             if isinstance(action, StopContainer):
@@ -334,6 +328,7 @@ class Worker:
         now_s = self._tools.clock.now().timestamp()
         due = [action for action in lane if self._hold_until_s.get(_key(action), 0.0) <= now_s]
         if due and not _is_busy(self._lane):
+            self._next_retries = retries
             self._lane = self._spawn("lane", self._run_lane(due))
 
     def _spawn(self, what: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -363,6 +358,7 @@ class Worker:
             except MountFailed as err:
                 self._tools.tell(self._pod, "Warning", "FailedMount", str(err))
                 self._hold(key)
+                self._missing.add(key)
             except RuntimeFailure as err:
                 if isinstance(action, RunSandbox):
                     text = f"Failed to create pod sandbox: {err}"
@@ -388,6 +384,8 @@ class Worker:
             )
             self._tools.tell(self._pod, "Warning", err.event, f"Error: {text}", container=name)
         self._hold(name, err.retry_s)
+        if isinstance(err, ConfigFailed):
+            self._missing.add(name)
 
     async def _run_sandbox(self, action: RunSandbox) -> None:
         pod = self._pod
@@ -411,11 +409,13 @@ class Worker:
             await self._volumes.set_up(pod)
             self._has_volumes = True
         ips = tuple(self._tools.node.ips) if specs.is_host_network(pod) else sandbox.ips
-        place = start.Place(sandbox, ips, self._volumes)
+        place = start.Place(sandbox, ips, self._volumes, self._on_reference_change)
         target_id = start.target_of(container, self.observed.containers)
         container_id = await start.create_container(
             pod, container, place, self._tools, attempt=action.attempt, target_id=target_id
         )
+        if action.name in self._next_retries:
+            self._retries[action.name] = self._next_retries[action.name]
         self.observed.expect(_created(container_id, container.name, sandbox.id, action.attempt, self._tools))
         try:
             await start.start_container(pod, container, container_id, self._tools)
@@ -553,6 +553,13 @@ class Worker:
 
     def _on_object_change(self) -> None:
         self._stale_volumes = True
+        self._on_reference_change()
+
+    def _on_reference_change(self) -> None:
+        # What failed for want of an object is tried again at once.
+        for key in self._missing:
+            self._hold_until_s.pop(key, None)
+        self._missing.clear()
         self._wake.set()
 
     def _refresh_volumes(self, now_s: float) -> None:

@@ -3,6 +3,7 @@
 All are written by the atomic writer, and written again when an object changes. Those that may hold secrets lie in memory.
 """
 
+import os
 from datetime import UTC, datetime
 
 from lightkube.models import core_v1
@@ -69,6 +70,8 @@ def _write(work: Work, volume: core_v1.Volume, kind: str, files: Payload, *, in_
     place.mkdir(parents=True, exist_ok=True)
     if in_memory and not mounts.is_mount(place):
         mounts.mount_tmpfs(place)
+    if work.group is not None:
+        os.chown(place, -1, work.group)
     place.chmod(0o777 if work.group is None else 0o2777)
     try:
         atomic.write(place, files, group=work.group, now=datetime.now(UTC))

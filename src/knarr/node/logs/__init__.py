@@ -1,0 +1,1 @@
+"""Container logs as the runtime writes them: reading, following, rotating."""

@@ -1,0 +1,87 @@
+"""port-forward for WebSocket clients: SPDY tunnelled through binary messages, or two channels a port.
+
+Source: KEP-4006 (tunnel: subprotocol SPDY/3.1+portforward.k8s.io); pkg/kubelet/server/portforward/websocket.go (channels; v1.37).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+from knarr.kit.http.messages import ByteStream
+from knarr.node.streaming import spdy
+from knarr.node.streaming.websocket import WebSocket
+
+TUNNEL = "SPDY/3.1+portforward.k8s.io"
+CHANNELS = ("v4.channel.k8s.io",)
+BACKEND_PROTOCOL = "portforward.k8s.io"
+
+
+async def tunnel(client: ByteStream, backend: ByteStream) -> None:
+    """Carry a SPDY connection inside a WebSocket."""
+    socket = WebSocket(client)
+    forth = asyncio.ensure_future(_unwrap(socket, backend))
+    back = asyncio.ensure_future(_wrap(socket, backend))
+    await _first(forth, back)
+    with contextlib.suppress(ConnectionError):
+        await socket.close()
+
+
+async def channels(client: ByteStream, backend: ByteStream, ports: Sequence[int]) -> None:
+    """Serve a client with two channels a port: data, and errors. Each begins with the port's number."""
+    socket = WebSocket(client)
+    framer = spdy.Framer(client=True)
+    streams: list[int] = []
+    frames = b""
+    for index, port in enumerate(ports):
+        about = {"port": str(port), "requestid": str(index)}
+        error, error_frame = framer.open({"streamtype": "error", **about}, fin=True)
+        data, data_frame = framer.open({"streamtype": "data", **about})
+        streams += [data, error]
+        frames += error_frame + data_frame
+    with contextlib.suppress(ConnectionError):
+        for channel in range(len(streams)):
+            await socket.send(bytes((channel,)) + ports[channel // 2].to_bytes(2, "little"))
+        await backend.write(frames)
+        forth = asyncio.ensure_future(_to_streams(socket, backend, framer, streams))
+        back = asyncio.ensure_future(_to_channels(socket, backend, framer, streams))
+        await _first(forth, back)
+        await socket.close()
+
+
+async def _first(*tasks: "asyncio.Future[None]") -> None:
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _unwrap(socket: WebSocket, backend: ByteStream) -> None:
+    while (message := await socket.receive()) is not None:
+        if message:
+            await backend.write(message)
+
+
+async def _wrap(socket: WebSocket, backend: ByteStream) -> None:
+    while data := await backend.read():
+        await socket.send(data)
+
+
+async def _to_streams(socket: WebSocket, backend: ByteStream, framer: spdy.Framer, streams: list[int]) -> None:
+    while (message := await socket.receive()) is not None:
+        if len(message) > 1 and message[0] < len(streams) and message[0] % 2 == 0:
+            await backend.write(framer.data(streams[message[0]], message[1:]))
+
+
+async def _to_channels(socket: WebSocket, backend: ByteStream, framer: spdy.Framer, streams: list[int]) -> None:
+    channels = {stream: channel for channel, stream in enumerate(streams)}
+    open_data = set(streams[::2])
+    while open_data and (data := await backend.read()):
+        for event in framer.feed(data):
+            if event.kind is spdy.Kind.PING:
+                await backend.write(framer.pong(event.stream))
+            elif event.kind is spdy.Kind.DATA and event.data and event.stream in channels:
+                await socket.send(bytes((channels[event.stream],)) + event.data)
+            if event.fin or event.kind is spdy.Kind.RESET:
+                open_data.discard(event.stream)

@@ -1,0 +1,112 @@
+"""exec and attach for WebSocket clients: one channel byte before each message, turned into SPDY streams of the runtime.
+
+Channels are 0 stdin, 1 stdout, 2 stderr, 3 the final status, 4 terminal sizes; since v5, 255 closes the channel that its one byte names.
+
+Source: k8s.io/apimachinery/pkg/util/httpstream/wsstream, k8s.io/apimachinery/pkg/util/remotecommand (v1.37); KEP-4006.
+"""
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import Mapping
+
+from knarr.kit.http.messages import ByteStream
+from knarr.node.streaming import spdy
+from knarr.node.streaming.websocket import INTERNAL_ERROR, NORMAL, WebSocket
+
+PROTOCOLS = (
+    "v5.channel.k8s.io",
+    "v4.channel.k8s.io",
+    "v4.base64.channel.k8s.io",
+    "channel.k8s.io",
+    "base64.channel.k8s.io",
+)
+BACKEND_PROTOCOLS = ("v4.channel.k8s.io",)
+STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
+CLOSE = 255
+NAMES = {STDIN: "stdin", STDOUT: "stdout", STDERR: "stderr", ERROR: "error", RESIZE: "resize"}
+
+
+def wanted_channels(*, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> list[int]:
+    """Return the channels that a command needs; with a terminal, stderr goes to stdout."""
+    wanted = {ERROR: True, STDIN: stdin, STDOUT: stdout, STDERR: stderr and not tty, RESIZE: tty}
+    return [channel for channel, present in wanted.items() if present]
+
+
+async def translate(client: ByteStream, backend: ByteStream, channels: list[int], *, protocol: str) -> None:
+    """Serve one WebSocket client until the command has ended or the client has gone.
+
+    Args:
+        client: The connection to the client, the WebSocket open.
+        backend: The connection to the runtime, SPDY open.
+        channels: As `wanted_channels` gives.
+        protocol: The subprotocol that was agreed on.
+    """
+    framer = spdy.Framer(client=True)
+    streams: dict[int, int] = {}
+    frames = b""
+    for channel in channels:
+        stream, frame = framer.open({"streamtype": NAMES[channel]})
+        streams[channel] = stream
+        frames += frame
+    await backend.write(frames)
+    socket = WebSocket(client)
+    coded = "base64" in protocol
+    with contextlib.suppress(ConnectionError):
+        forth = asyncio.ensure_future(_forth(socket, backend, framer, streams, coded=coded))
+        back = asyncio.ensure_future(_back(socket, backend, framer, streams, coded=coded))
+        try:
+            await asyncio.wait((forth, back), return_when=asyncio.FIRST_COMPLETED)
+            if back.done() and not back.cancelled():
+                code = NORMAL if back.exception() is None else INTERNAL_ERROR
+                await socket.close(code)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(forth, 1.0)  # the client's half of the closing handshake
+        finally:
+            forth.cancel()
+            back.cancel()
+            await asyncio.gather(forth, back, return_exceptions=True)
+
+
+async def _forth(
+    socket: WebSocket, backend: ByteStream, framer: spdy.Framer, streams: Mapping[int, int], *, coded: bool
+) -> None:
+    """Pass on what the client sends."""
+    while (message := await socket.receive()) is not None:
+        if not message:
+            continue
+        channel, data = _decode(message, coded=coded)
+        if channel == CLOSE:
+            stream = streams.get(data[0]) if data else None
+            if stream is not None:
+                await backend.write(framer.data(stream, b"", fin=True))
+        elif channel in (STDIN, RESIZE) and channel in streams and data:
+            await backend.write(framer.data(streams[channel], data))
+
+
+async def _back(
+    socket: WebSocket, backend: ByteStream, framer: spdy.Framer, streams: Mapping[int, int], *, coded: bool
+) -> None:
+    """Pass on what the command says, until all of it and the status have come."""
+    channels = {stream: channel for channel, stream in streams.items()}
+    awaited = {stream for channel, stream in streams.items() if channel in (STDOUT, STDERR, ERROR)}
+    while awaited and (data := await backend.read()):
+        for event in framer.feed(data):
+            if event.kind is spdy.Kind.PING:
+                await backend.write(framer.pong(event.stream))
+            elif event.kind is spdy.Kind.DATA and event.data and event.stream in channels:
+                await socket.send(_encode(channels[event.stream], event.data, coded=coded))
+            if event.fin or event.kind is spdy.Kind.RESET:
+                awaited.discard(event.stream)
+
+
+def _encode(channel: int, data: bytes, *, coded: bool) -> bytes:
+    if coded:
+        return str(channel).encode() + base64.b64encode(data)
+    return bytes((channel,)) + data
+
+
+def _decode(message: bytes, *, coded: bool) -> tuple[int, bytes]:
+    if coded:
+        return message[0] - ord("0"), base64.b64decode(message[1:])
+    return message[0], message[1:]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from knarr.api import schema
 from knarr.api.scheme import Resource
 from knarr.api.user import User
 from knarr.apiserver.parts import Parts, Target
@@ -96,7 +97,7 @@ class Strategy:
     def on_create(self, context: Context, obj: Object) -> None:
         """Prepare a new object."""
         if has_status(context.target.stored) and not self.keeps_status:
-            obj["status"] = {}
+            obj["status"] = _empty_status(context)
         if self.has_generation:
             obj["metadata"]["generation"] = 1
         self.prepare_create(context, obj)
@@ -115,6 +116,13 @@ class Strategy:
     def on_status_update(self, context: Context, obj: Object, old: Object) -> None:
         """Prepare the change of an object's status."""
         self.prepare_status(context, obj, old)
+
+
+def _empty_status(context: Context) -> Object:
+    """Return a status as Go writes one that says nothing: with the zeros of the fields that are always there."""
+    definition = context.parts.type_of(context.target.stored)
+    status = definition.fields.get("status") if definition is not None else None
+    return schema.normalize({}, status) if status is not None else {}
 
 
 def has_status(resource: Resource) -> bool:

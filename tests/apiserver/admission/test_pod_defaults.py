@@ -52,7 +52,7 @@ PRIORITIES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("spec", "refusal", "expected"), PRIORITIES)
 async def test_priority(spec: dict[str, Any], refusal: str, expected: dict[str, Any]) -> None:
     async with open_bench(priority.build) as bench:
-        await priority.ensure_system_classes(bench.registry, now=bench.clock.now())
+        await bench.add(CLASSES, "system-node-critical", value=2000001000)
         await bench.add(CLASSES, "high", value=1000, preemptionPolicy="Never")
         made = pod(**spec)
         assert await bench.create("pods", made) == refusal

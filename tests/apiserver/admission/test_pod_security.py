@@ -45,6 +45,14 @@ BASELINE: list[tuple[Object, str]] = [
         secured(None, securityContext={"seccompProfile": {"type": "Unconfined"}}),
         'seccompProfile (pod must not set securityContext.seccompProfile.type to "Unconfined")',
     ),
+    (
+        {"containers": [{"name": "c", "livenessProbe": {"httpGet": {"host": "10.0.0.1"}}}]},
+        'probe or lifecycle host (container "c" uses probe or lifecycle host "10.0.0.1")',
+    ),
+    (
+        secured({"appArmorProfile": {"type": "Unconfined"}}),
+        'forbidden AppArmor profile (container "c" must not set AppArmor profile type to "Unconfined")',
+    ),
     (secured(None, securityContext={"sysctls": [{"name": "kernel.x"}]}), "forbidden sysctls (kernel.x)"),
 ]
 RESTRICTED: list[tuple[Object, str]] = [
@@ -81,6 +89,16 @@ def test_baseline(spec: Object, problem: str) -> None:
 @pytest.mark.parametrize(("spec", "problem"), RESTRICTED)
 def test_restricted(spec: Object, problem: str) -> None:
     assert ", ".join(evaluate("restricted", spec, {})) == problem
+
+
+def test_older_standards_ask_for_less() -> None:
+    probing = {"containers": [{"name": "c", "livenessProbe": {"httpGet": {"host": "10.0.0.1"}}}]}
+    assert evaluate("baseline", probing, {}, minor=33) == []
+    old = [
+        problem.partition(" (")[0]
+        for problem in evaluate("restricted", secured({"capabilities": {"add": ["X"]}}), {}, minor=18)
+    ]
+    assert old == ["non-default capabilities", "allowPrivilegeEscalation != false", "runAsNonRoot != true"]
 
 
 def labels(**levels: str) -> Object:

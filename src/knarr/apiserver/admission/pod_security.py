@@ -130,7 +130,8 @@ def build(context: Context) -> Plugin:
 
 
 def _evaluate(level: Level, spec: Object, metadata: Object) -> str:
-    return ", ".join(checks.evaluate(level.name, spec, metadata.get("annotations") or {}))
+    minor = None if level.version == LATEST else int(level.version.removeprefix("v1."))
+    return ", ".join(checks.evaluate(level.name, spec, metadata.get("annotations") or {}, minor=minor))
 
 
 def _report(request: AdmissionRequest, levels: Mapping[str, Level], found: Mapping[Level, str]) -> None:

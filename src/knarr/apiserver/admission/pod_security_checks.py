@@ -6,6 +6,7 @@ Source: k8s.io/pod-security-admission/policy (v1.37), https://kubernetes.io/docs
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 Object = dict[str, Any]
@@ -41,7 +42,6 @@ VOLUME_TYPES = frozenset(
         "secret",
     }
 )
-_LOCAL_HOSTS = frozenset({"", "127.0.0.1", "::1", "localhost"})
 
 
 def containers(spec: Object) -> Iterator[Object]:
@@ -137,17 +137,15 @@ def proc_mount(spec: Object, _: Mapping[str, str]) -> str:
 def app_armor(spec: Object, annotations: Mapping[str, str]) -> str:
     """AppArmor must not be switched off."""
 
-    def unconfined(holder: Object) -> bool:
-        kind = (security(holder).get("appArmorProfile") or {}).get("type") or "RuntimeDefault"
-        return kind not in ("RuntimeDefault", "Localhost")
+    def unconfined(holder: Object) -> str:
+        kind: str = (security(holder).get("appArmorProfile") or {}).get("type") or "RuntimeDefault"
+        return kind if kind not in ("RuntimeDefault", "Localhost") else ""
 
     setters = ["pod"] if unconfined(spec) else []
     bad = _failing(spec, unconfined)
     if bad:
         setters.append(_listed("container", bad))
-    details = []
-    if setters:
-        details.append(f'{" and ".join(setters)} must not set AppArmor profile type to "Unconfined"')
+    values = sorted({unconfined(holder) for holder in (spec, *containers(spec))} - {""})
     wrong = sorted(
         f'{key}="{value}"'
         for key, value in annotations.items()
@@ -156,11 +154,12 @@ def app_armor(spec: Object, annotations: Mapping[str, str]) -> str:
         and not value.startswith("localhost/")
     )
     if wrong:
-        details.append(f"{'annotation' if len(wrong) == 1 else 'annotations'} {', '.join(wrong)}")
-    if not details:
+        setters.append("annotation" if len(wrong) == 1 else "annotations")
+    if not setters:
         return ""
-    count = len(setters[:1]) + len(bad) + len(wrong)
-    return f"forbidden AppArmor {'profile' if count == 1 else 'profiles'} ({'; '.join(details)})"
+    values += wrong
+    noun = "profile" if len(values) == 1 else "profiles"
+    return f"forbidden AppArmor {noun} ({' and '.join(setters)} must not set AppArmor profile type to {quoted(values)})"
 
 
 def selinux(spec: Object, _: Mapping[str, str]) -> str:
@@ -253,9 +252,9 @@ def host_probes(spec: Object, _: Mapping[str, str]) -> str:
         lifecycle = container.get("lifecycle") or {}
         handlers += [lifecycle.get(field) or {} for field in ("postStart", "preStop")]
         found = [(one.get(kind) or {}).get("host") or "" for one in handlers for kind in ("httpGet", "tcpSocket")]
-        return [host for host in found if host not in _LOCAL_HOSTS]
+        return [host for host in found if host]
 
-    bad = _failing(spec, hosts)
+    bad = sorted(_failing(spec, hosts))
     if not bad:
         return ""
     names = sorted({host for container in containers(spec) for host in hosts(container)})
@@ -356,7 +355,6 @@ BASELINE: tuple[Check, ...] = (
 )
 """In upstream's order, by the checks' ids."""
 RESTRICTED: tuple[Check, ...] = (
-    *(one for one in BASELINE if one not in (capabilities_baseline, host_path_volumes, seccomp_baseline)),
     privilege_escalation,
     capabilities_restricted,
     restricted_volumes,
@@ -364,11 +362,39 @@ RESTRICTED: tuple[Check, ...] = (
     run_as_user,
     seccomp_restricted,
 )
-"""The baseline without what a stricter check replaces, then what restricted adds."""
-LEVELS: Mapping[str, tuple[Check, ...]] = {"privileged": (), "baseline": BASELINE, "restricted": RESTRICTED}
+"""What restricted adds."""
+REPLACED: Mapping[Check, Check] = {
+    capabilities_restricted: capabilities_baseline,
+    restricted_volumes: host_path_volumes,
+    seccomp_restricted: seccomp_baseline,
+}
+"""Stricter checks, and those of the baseline that they make superfluous."""
+SINCE: Mapping[Check, int] = {
+    host_probes: 34,
+    privilege_escalation: 8,
+    capabilities_restricted: 22,
+    run_as_user: 23,
+    seccomp_restricted: 19,
+}
+"""The minor version of the standards with which a check began; others were there from the start."""
+LEVELS = ("privileged", "baseline", "restricted")
 
 
-def evaluate(level: str, spec: Object, annotations: Mapping[str, str]) -> list[str]:
+@lru_cache
+def checks(level: str, minor: int | None = None) -> tuple[Check, ...]:
+    """Return the checks of a level, as of a minor version of the standards; None is the latest."""
+
+    def began(check: Check) -> bool:
+        return minor is None or minor >= SINCE.get(check, 0)
+
+    if level == "privileged":
+        return ()
+    stricter = tuple(one for one in RESTRICTED if began(one)) if level == "restricted" else ()
+    replaced = {REPLACED.get(one) for one in stricter}
+    return (*(one for one in BASELINE if began(one) and one not in replaced), *stricter)
+
+
+def evaluate(level: str, spec: Object, annotations: Mapping[str, str], *, minor: int | None = None) -> list[str]:
     """Return why a pod is not of a level, one entry a check."""
-    found = (check(spec, annotations) for check in LEVELS[level])
+    found = (check(spec, annotations) for check in checks(level, minor))
     return [problem for problem in found if problem]

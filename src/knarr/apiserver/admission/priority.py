@@ -1,31 +1,13 @@
 """Priority: a pod's class becomes its number.
 
-Upstream counterpart: plugin/pkg/admission/priority (v1.37), and for the classes that every cluster has
-pkg/registry/scheduling/rest/storage_scheduling.go.
+Upstream counterpart: plugin/pkg/admission/priority (v1.37).
 """
 
-import uuid
-from datetime import datetime
-
-from knarr.api import errors
 from knarr.apiserver.admission.chain import CREATE, UPDATE, AdmissionRequest, Context, Object, Plugin
 from knarr.apiserver.registry import Registry
 
 RESOURCE = "priorityclasses.scheduling.k8s.io"
 PREEMPT = "PreemptLowerPriority"
-SYSTEM_CLASSES = (
-    (
-        "system-node-critical",
-        2_000_001_000,
-        "Used for system critical pods that must not be moved from their current node.",
-    ),
-    (
-        "system-cluster-critical",
-        2_000_000_000,
-        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
-    ),
-)
-"""Name, value and description of the classes that every cluster has."""
 
 
 def build(context: Context) -> Plugin:
@@ -58,30 +40,6 @@ def default_class(registry: Registry) -> Object | None:
     """Return the PriorityClass for pods that name none: of several defaults the lowest."""
     defaults = [one for one in registry.list(RESOURCE) if one.get("globalDefault")]
     return min(defaults, key=lambda one: int(one["value"]), default=None)
-
-
-async def ensure_system_classes(registry: Registry, *, now: datetime) -> None:
-    """Create the classes that every cluster has, if they are missing."""
-    for name, value, description in SYSTEM_CLASSES:
-        if registry.get(RESOURCE, "", name) is not None:
-            continue
-        created: Object = {
-            "apiVersion": "scheduling.k8s.io/v1",
-            "kind": "PriorityClass",
-            "metadata": {
-                "name": name,
-                "uid": str(uuid.uuid4()),
-                "creationTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "generation": 1,
-            },
-            "value": value,
-            "description": description,
-            "preemptionPolicy": PREEMPT,
-        }
-        try:
-            await registry.create(RESOURCE, created)
-        except errors.AlreadyExists:
-            continue  # another API server was faster
 
 
 def _keep(spec: Object, old: Object) -> None:

@@ -6,6 +6,7 @@ rbac.authorization.kubernetes.io/autoupdate says "false".
 Upstream counterpart: pkg/registry/rbac/rest/storage_rbac.go and component-helpers/auth/rbac/reconciliation (v1.37).
 """
 
+import asyncio
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -31,12 +32,15 @@ async def reconcile(registry: Registry, *, now: datetime) -> None:
         registry: Where roles and bindings are.
         now: Becomes the creation time.
     """
-    for policy in POLICIES:
-        for role in policy.roles:
-            await _ensure(registry, ROLES if role.namespace else CLUSTER_ROLES, role.to_object(), plan_role, now)
-        for binding in policy.bindings:
-            resource = ROLE_BINDINGS if binding.namespace else CLUSTER_ROLE_BINDINGS
-            await _ensure(registry, resource, binding.to_object(), plan_binding, now)
+    # Side by side: a durable store writes them all with a few commits.
+    async with asyncio.TaskGroup() as group:
+        for policy in POLICIES:
+            for role in policy.roles:
+                resource = ROLES if role.namespace else CLUSTER_ROLES
+                group.create_task(_ensure(registry, resource, role.to_object(), plan_role, now))
+            for binding in policy.bindings:
+                resource = ROLE_BINDINGS if binding.namespace else CLUSTER_ROLE_BINDINGS
+                group.create_task(_ensure(registry, resource, binding.to_object(), plan_binding, now))
 
 
 def plan_role(current: Object, wanted: Object) -> Object | None:

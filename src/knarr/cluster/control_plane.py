@@ -11,8 +11,10 @@ import logging
 from pathlib import Path
 from random import Random
 
+from knarr.api import user
 from knarr.apiserver import config as apiserver_config
 from knarr.apiserver import server as apiserver
+from knarr.client import Client, transport
 from knarr.cluster import credentials
 from knarr.cluster.layout import Layout
 from knarr.cluster.settings import Settings
@@ -20,6 +22,7 @@ from knarr.control import context as contexts
 from knarr.controllers import roster
 from knarr.kit import clock as clocks
 from knarr.kit.tasks import Supervisor
+from knarr.network import objects as network_objects
 from knarr.scheduler import scheduler
 from knarr.store.backend import Backend
 from knarr.store.memory import MemoryBackend
@@ -43,6 +46,8 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event) -> N
             opened = contexts.open_context(client_for, name, clock=clock, random=random, options=options)
             start(await stack.enter_async_context(opened), tasks)
         await stack.enter_async_context(tasks)  # entered last: its tasks end before the contexts that they use
+        admin = Client(transport.InProcessTransport(server.handler, user.User("system:apiserver", (user.MASTERS,))))
+        tasks.run("network-objects", lambda: network_objects.ensure(admin, dns_address=decided.dns_address))
         tasks.run("certificates", lambda: _renew_certificates(layout, decided, clock))
         gc.freeze()  # modules and tables live as long as the process: never look at them again
         logger.info("cluster %s serves on port %d", decided.name, decided.api_port)

@@ -22,8 +22,7 @@ async def tunnel(client: ByteStream, backend: ByteStream) -> None:
     forth = asyncio.ensure_future(_unwrap(socket, backend))
     back = asyncio.ensure_future(_wrap(socket, backend))
     await _first(forth, back)
-    with contextlib.suppress(ConnectionError):
-        await socket.close()
+    await socket.close()
 
 
 async def channels(client: ByteStream, backend: ByteStream, ports: Sequence[int]) -> None:

@@ -7,7 +7,6 @@ Source: k8s.io/apimachinery/pkg/util/httpstream/wsstream, k8s.io/apimachinery/pk
 
 import asyncio
 import base64
-import contextlib
 from collections.abc import Mapping
 
 from knarr.kit.http.messages import ByteStream
@@ -52,20 +51,15 @@ async def translate(client: ByteStream, backend: ByteStream, channels: list[int]
     await backend.write(frames)
     socket = WebSocket(client)
     coded = "base64" in protocol
-    with contextlib.suppress(ConnectionError):
-        forth = asyncio.ensure_future(_forth(socket, backend, framer, streams, coded=coded))
-        back = asyncio.ensure_future(_back(socket, backend, framer, streams, coded=coded))
-        try:
-            await asyncio.wait((forth, back), return_when=asyncio.FIRST_COMPLETED)
-            if back.done() and not back.cancelled():
-                code = NORMAL if back.exception() is None else INTERNAL_ERROR
-                await socket.close(code)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(forth, 1.0)  # the client's half of the closing handshake
-        finally:
-            forth.cancel()
-            back.cancel()
-            await asyncio.gather(forth, back, return_exceptions=True)
+    forth = asyncio.ensure_future(_forth(socket, backend, framer, streams, coded=coded))
+    back = asyncio.ensure_future(_back(socket, backend, framer, streams, coded=coded))
+    try:
+        await asyncio.wait((forth, back), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        forth.cancel()
+        back.cancel()
+        results = await asyncio.gather(forth, back, return_exceptions=True)
+    await socket.close(INTERNAL_ERROR if isinstance(results[1], Exception) else NORMAL)
 
 
 async def _forth(

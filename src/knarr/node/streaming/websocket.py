@@ -5,11 +5,14 @@ Framing is the `websockets` library's; here are the handshake's answer and whole
 Source: RFC 6455.
 """
 
+import asyncio
 import base64
+import contextlib
 import hashlib
+import logging
 from collections.abc import Sequence
 
-from websockets.exceptions import ProtocolError
+from websockets.exceptions import InvalidState
 from websockets.frames import Opcode
 from websockets.protocol import CLOSED, Protocol, Side
 
@@ -18,6 +21,9 @@ from knarr.kit.http.messages import ByteStream, Headers, Request
 MAX_MESSAGE_BYTES = 32 << 20
 NORMAL = 1000
 INTERNAL_ERROR = 1011
+CLOSE_TIMEOUT_S = 1.0
+_logger = logging.getLogger(__name__)
+_logger.setLevel(logging.WARNING)  # the library tells of each connection that closes
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -62,7 +68,7 @@ class WebSocket:
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
-        self._protocol = Protocol(Side.SERVER, max_size=MAX_MESSAGE_BYTES)
+        self._protocol = Protocol(Side.SERVER, max_size=MAX_MESSAGE_BYTES, logger=_logger)
         self._partial = b""
         self._waiting: list[bytes] = []
 
@@ -93,17 +99,18 @@ class WebSocket:
         """
         try:
             self._protocol.send_binary(data)
-        except ProtocolError as err:
+        except InvalidState as err:
             raise ConnectionError(str(err)) from err
         await self._flush()
 
-    async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Begin or finish the closing handshake."""
-        try:
-            self._protocol.send_close(code, reason)
-        except ProtocolError:
-            return
-        await self._flush()
+    async def close(self, code: int = NORMAL) -> None:
+        """Close, and wait a moment for the client's half of the handshake."""
+        with contextlib.suppress(ConnectionError, InvalidState, TimeoutError):
+            self._protocol.send_close(code)
+            await self._flush()
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                while await self.receive() is not None:
+                    pass
 
     async def _flush(self) -> None:
         for piece in self._protocol.data_to_send():

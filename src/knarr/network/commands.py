@@ -1,8 +1,9 @@
 """Runs the system's programs: nft, conntrack, ip."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from knarr.network.errors import CommandFailed
 
@@ -16,18 +17,19 @@ async def run(command: Sequence[str], stdin: str = "") -> str:
     Raises:
         CommandFailed: It could not be started, failed, or took too long.
     """
+    with _open_input(stdin) as source:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env={**os.environ, "PATH": PATH, "LC_ALL": "C"},
+                stdin=source,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as err:
+            raise CommandFailed(command, str(err)) from err
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env={**os.environ, "PATH": PATH, "LC_ALL": "C"},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as err:
-        raise CommandFailed(command, str(err)) from err
-    try:
-        output, complaint = await asyncio.wait_for(process.communicate(stdin.encode()), TIMEOUT_S)
+        output, complaint = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
     except TimeoutError:
         process.kill()
         await process.wait()
@@ -35,3 +37,18 @@ async def run(command: Sequence[str], stdin: str = "") -> str:
     if process.returncode:
         raise CommandFailed(command, complaint.decode(errors="replace").strip())
     return output.decode(errors="replace")
+
+
+@contextlib.contextmanager
+def _open_input(text: str) -> Iterator[int]:
+    # A file in memory instead of a pipe: a program that ends without reading breaks nothing.
+    if not text:
+        yield asyncio.subprocess.DEVNULL
+        return
+    descriptor = os.memfd_create("input")
+    try:
+        os.write(descriptor, text.encode())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -82,6 +82,6 @@ def columns(text: str) -> tuple[Column, ...]:
 
 def _column(word: str, priority: int) -> Column:
     name, _, kind = word.partition(":")
-    if name == "Name" and priority == 0:
-        return NAME
+    if name == "Name":
+        return Column("Name", format="name", priority=priority)
     return Column(name.replace("_", " "), kind or "string", priority=priority)

@@ -1,0 +1,185 @@
+"""OpenAPI: the index and the documents of v3, one for each version of a group, and the whole of v2 as JSON or protobuf.
+
+Clients validate manifests, explain kinds and merge patches by them. A document is made when it is first asked for and kept
+compressed; the index names each by a hash of what goes into it, so that nothing has to be made for the index.
+
+Source: k8s.io/kube-openapi/pkg/handler3 and handler (v1.37); https://spec.openapis.org/oas/v3.0.0
+"""
+
+import gzip
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from knarr.api.scheme import Resource, Scheme
+from knarr.apiserver.openapi import paths, schemas
+
+Object = dict[str, Any]
+
+JSON = "application/json"
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+_TITLE = "Kubernetes"
+_LEVEL = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as it is kept.
+
+    Attributes:
+        compressed: Its bytes, gzipped.
+        etag: With quotes.
+    """
+
+    compressed: bytes
+    etag: str
+
+    @property
+    def body(self) -> bytes:
+        """Its bytes."""
+        return gzip.decompress(self.compressed)
+
+
+def v2_media_type(accept: str) -> str:
+    """Return in which form a client takes the document of v2: JSON or V2_PROTOBUF."""
+    for clause in accept.split(","):
+        media_type = clause.partition(";")[0].strip()
+        if media_type == V2_PROTOBUF:
+            return V2_PROTOBUF
+        if media_type in (JSON, "application/*", "*/*"):
+            return JSON
+    return JSON
+
+
+class Documents:
+    """The documents of one scheme.
+
+    Args:
+        scheme: What is served.
+        version: The server's version, such as "v1.37.0+knarr".
+        custom: Definitions of custom resources by their `Resource.definition`, as OpenAPI v3 schemas.
+    """
+
+    def __init__(self, scheme: Scheme, version: str, custom: Mapping[str, Object] | None = None) -> None:
+        self._scheme = scheme
+        self._version = version
+        self._custom = custom or {}
+        self._documents: dict[str, Document] = {}
+
+    @cached_property
+    def index(self) -> bytes:
+        """GET /openapi/v3: where each document is."""
+        found = {
+            path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={self._hash(resources)}"}
+            for path, resources in self._paths.items()
+        }
+        return msgspec.json.encode({"paths": found})
+
+    def hash_of(self, path: str) -> str | None:
+        """Return the hash by which the index names a document, None if there is none."""
+        resources = self._paths.get(path)
+        return None if resources is None else self._hash(resources)
+
+    def v3(self, path: str) -> Document | None:
+        """Return GET /openapi/v3/<path>, such as "apis/apps/v1"; None if there is none."""
+        resources = self._paths.get(path)
+        if resources is None:
+            return None
+        if path not in self._documents:
+            self._documents[path] = _keep(msgspec.json.encode(self._make_v3(resources)))
+        return self._documents[path]
+
+    def v2(self, media_type: str = JSON) -> Document:
+        """Return GET /openapi/v2 as JSON or V2_PROTOBUF."""
+        if media_type not in self._documents:
+            body = self._make_v2_protobuf() if media_type == V2_PROTOBUF else self._make_v2()
+            self._documents[media_type] = _keep(body)
+        return self._documents[media_type]
+
+    @cached_property
+    def _paths(self) -> dict[str, list[Resource]]:
+        return {
+            f"apis/{group}/{version}" if group else f"api/{version}": self._scheme.resources(group, version)
+            for group, versions in self._scheme.groups().items()
+            for version in versions
+        }
+
+    def _hash(self, resources: list[Resource]) -> str:
+        digest = hashlib.sha512(self._version.encode())
+        for resource in resources:
+            digest.update(repr(resource).encode())
+            if resource.definition in self._custom:
+                digest.update(msgspec.json.encode(self._custom[resource.definition]))
+        return digest.hexdigest().upper()
+
+    def _make_v3(self, resources: list[Resource]) -> Object:
+        definitions = schemas.load()
+        known = {**definitions, **self._custom}
+        items = {path: paths.to_v3(item) for path, item in paths.of_version(resources, known)}
+        names = schemas.reachable(definitions, _roots(resources))
+        components = {name: schemas.to_v3(name, definitions[name]) for name in names}
+        components |= {
+            one.definition: self._custom[one.definition] for one in resources if one.definition in self._custom
+        }
+        return {
+            "openapi": "3.0.0",
+            "info": {"title": _TITLE, "version": self._version},
+            "paths": items,
+            "components": {
+                "schemas": components,
+                "securitySchemes": {
+                    "BearerToken": {
+                        "type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header",
+                    }
+                },
+            },
+        }  # fmt: skip
+
+    def _make_v2(self) -> bytes:
+        definitions = schemas.load()
+        items = b",".join(_member(path, item) for path, item in self._all_paths(definitions))
+        kinds = b",".join(_member(name, schema) for name, schema in self._all_schemas(definitions))
+        info = msgspec.json.encode({"title": _TITLE, "version": self._version})
+        return b'{"swagger":"2.0","info":%b,"paths":{%b},"definitions":{%b}}' % (info, items, kinds)
+
+    def _make_v2_protobuf(self) -> bytes:
+        # Imported here because protobuf costs memory that few servers ever need to spend.
+        from knarr.apiserver.openapi import proto
+
+        definitions = schemas.load()
+        parts = [proto.head(_TITLE, self._version)]
+        parts += [proto.path(path, item) for path, item in self._all_paths(definitions)]
+        parts += [proto.definition(name, schema) for name, schema in self._all_schemas(definitions)]
+        return b"".join(parts)
+
+    def _all_paths(self, definitions: dict[str, Object]) -> Iterator[tuple[str, Object]]:
+        for resources in self._paths.values():
+            yield from paths.of_version(resources, definitions)
+
+    def _all_schemas(self, definitions: dict[str, Object]) -> Iterator[tuple[str, Object]]:
+        resources = [resource for found in self._paths.values() for resource in found]
+        for name in schemas.reachable(definitions, _roots(resources)):
+            yield name, schemas.to_v2(name, definitions[name])
+
+
+def _keep(body: bytes) -> Document:
+    return Document(gzip.compress(body, _LEVEL, mtime=0), f'"{hashlib.sha512(body).hexdigest().upper()}"')
+
+
+def _member(name: str, value: Object) -> bytes:
+    return msgspec.json.encode(name) + b":" + msgspec.json.encode(value)
+
+
+def _roots(resources: list[Resource]) -> set[str]:
+    """Return the definitions that a document begins with: the kinds, their lists, and those of subresources."""
+    found = {schemas.STATUS, schemas.DELETE_OPTIONS, schemas.WATCH_EVENT, schemas.PATCH}
+    for resource in resources:
+        found |= {resource.definition, f"{resource.definition}List"}
+        for sub in resource.subresources:
+            package = sub.group.removesuffix(".k8s.io") or "core"
+            found.add(f"io.k8s.api.{package}.{sub.version}.{sub.kind}")
+    return found

@@ -4,7 +4,7 @@ The bridge stands before the first pod does: it carries the cluster DNS address 
 as the Node object has a pod range. When that range changes, bridge and configuration follow.
 
 Upstream counterpart: a CNI add-on such as kindnet.
-Source: CNI specification 1.0.0, https://www.cni.dev/docs/spec/; plugins bridge, host-local, portmap, loopback.
+Source: CNI specification 1.0.0, https://www.cni.dev/docs/spec/; plugins bridge and host-local.
 """
 
 import asyncio
@@ -130,7 +130,7 @@ def gateway_of(pod_range: str) -> str:
 def plan_config(bridge: str, pod_range: str, *, mtu: int, reservations: Path) -> dict[str, Any]:
     """Return the CNI configuration list of a node.
 
-    Masquerading is left to the service proxy, which knows all pod ranges; hairpin mode lets a pod reach itself through a Service.
+    Masquerading and host ports are left to the service proxy; hairpin mode lets a pod reach itself through a Service.
 
     Args:
         bridge: Name of the bridge.
@@ -156,7 +156,6 @@ def plan_config(bridge: str, pod_range: str, *, mtu: int, reservations: Path) ->
                     "dataDir": str(reservations),
                 },
             },
-            {"type": "portmap", "capabilities": {"portMappings": True}},
         ],
     }
 

@@ -241,3 +241,24 @@ async def test_more_endpoints_than_the_skeleton_knows(machine: Machine) -> None:
         await asyncio.sleep(0.5)
         assert await nft.has_chain(f"ip {TABLE}", "backends/40")
         assert names(client.ask("10.96.0.5", 80, count=200)) == {"10.244.0.2"}
+
+
+async def test_host_ports(machine: Machine) -> None:
+    await ensure_bridge()
+    outside = machine.add_outside()
+    pod = machine.add_pod(2)
+    pod.serve(8080)
+    api = FakeApi()
+    async with open_node(api):
+        assert outside.ask(NODE_IP, 8000) == ["ConnectionRefusedError"]
+        ports = [{"containerPort": 8080, "hostPort": 8000}]
+        obj = {
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"containers": [{"name": "c", "ports": ports}]},
+        }
+        api.put("pods", {**obj, "status": {"podIP": "10.244.0.2", "phase": "Running"}})
+        await wait_until(lambda: outside.ask(NODE_IP, 8000) == ["10.244.0.2 192.0.2.99"])
+        assert machine.node.ask("127.0.0.1", 8000) == ["10.244.0.2 10.244.0.1"]
+        assert names(pod.ask(NODE_IP, 8000)) == {"10.244.0.2"}
+        api.remove("pods", "default", "web")
+        await wait_until(lambda: outside.ask(NODE_IP, 8000) == ["ConnectionRefusedError"])

@@ -1,4 +1,4 @@
-"""Keeps the kernel's rules as Services and EndpointSlices say.
+"""Keeps the kernel's rules as Services, EndpointSlices and the host ports of this node's pods say.
 
 A change marks its Service; the marked ones are planned anew, and what differs goes to the kernel in one transaction, at once when all was
 quiet and at most every `min_sync_s` otherwise. At the start, after a failure and when somebody else emptied the table,
@@ -19,6 +19,7 @@ from knarr.kit.clock import Clock
 from knarr.network import slices
 from knarr.network.errors import CommandFailed
 from knarr.network.proxy import conntrack, nft
+from knarr.network.proxy.hostports import plan_host_ports
 from knarr.network.proxy.rules import plan_rules
 from knarr.network.proxy.ruleset import Ruleset, format_all, format_changes, spread_needed
 from knarr.network.proxy.services import ServicePort, to_service_ports
@@ -95,8 +96,10 @@ class Proxy:
         self._services = config.informers.of(core_v1.Service)
         self._slices = config.informers.of(discovery_v1.EndpointSlice)
         self._slices.add_index(slices.BY_SERVICE, slices.by_service)
+        self._pods = config.informers.of(core_v1.Pod, field_selector=f"spec.nodeName={config.node_name}")
         self._services.on_change(self._on_service)
         self._slices.on_change(self._on_slice)
+        self._pods.on_change(self._on_pod)
 
     @property
     def is_synced(self) -> bool:
@@ -116,6 +119,7 @@ class Proxy:
         self._is_intact = False
         await self._services.wait_synced()
         await self._slices.wait_synced()
+        await self._pods.wait_synced()
         while True:
             began_s = self._clock.monotonic_s()
             self._wake.clear()
@@ -187,6 +191,16 @@ class Proxy:
             for value in slices.by_service(one) if one else ():
                 namespace, _, name = value.partition("/")
                 self._mark((namespace, name))
+
+    def _on_pod(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
+        before = plan_host_ports(old, self._table) if old else {}
+        after = plan_host_ports(new, self._table) if new else {}
+        if before != after:
+            meta = (new or old or core_v1.Pod()).metadata
+            assert meta
+            # A pod that takes the name of another has an owner of its own: a StatefulSet's next may come before the last is gone.
+            self._ruleset.replace(("pod", meta.uid or ""), after)
+            self._wake.set()
 
     def _mark(self, owner: Owner) -> None:
         self._marked.add(owner)

@@ -20,10 +20,10 @@ COMMAND_TIMEOUT_S = 5.0
 DISK_NEEDED_BYTES = 2 * 1024**3
 DISK_COMFORTABLE_BYTES = 5 * 1024**3
 MEMORY_COMFORTABLE_BYTES = 1024**3
-KERNEL_NEEDED = (4, 19)
+KERNEL_NEEDED = (5, 10)
 CONTROLLERS_NEEDED = ("cpu", "memory", "pids")
 CNI_FOLDERS = ("/usr/lib/cni", "/opt/cni/bin")
-CNI_PLUGINS = ("bridge", "host-local", "portmap", "loopback")
+CNI_PLUGINS = ("bridge", "host-local", "loopback")
 
 
 class Verdict(Enum):
@@ -68,7 +68,7 @@ def check_root(_layout: Layout) -> Finding:
 
 
 def check_kernel(_layout: Layout) -> Finding:
-    """The kernel is new enough for overlayfs on anything and nftables maps."""
+    """The kernel is new enough for overlayfs on anything and for what the service rules say (reject before routing)."""
     release = platform.release()
     numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
     if numbers >= KERNEL_NEEDED:
@@ -138,6 +138,13 @@ def check_nftables(_layout: Layout) -> Finding:
     )
 
 
+def check_bridge_filter(_layout: Layout) -> Finding:
+    """Packets that stay on a bridge pass the connection tracker, or pods of one node could not reach each other's Services."""
+    if Path("/proc/sys/net/bridge").exists() or _succeeds("modprobe", "--dry-run", "br_netfilter"):
+        return _ok("br_netfilter", "available")
+    return Finding("br_netfilter", Verdict.FAILED, "not known to the kernel", "load it: `modprobe br_netfilter`")
+
+
 def check_ports(layout: Layout) -> Finding:
     """The cluster's ports are free, or already its own."""
     if not layout.settings.exists():
@@ -196,6 +203,7 @@ CHECKS: Sequence[Callable[[Layout], Finding]] = (
     check_cgroups,
     check_file_systems,
     check_nftables,
+    check_bridge_filter,
     check_forwarding,
     check_ports,
     check_disk,

@@ -1,4 +1,4 @@
-"""StorageObjectInUseProtection: claims, volumes and attribute classes in use outlive their deletion.
+"""StorageObjectInUseProtection: claims and volumes in use outlive their deletion.
 
 Upstream counterpart: plugin/pkg/admission/storage/storageobjectinuseprotection (v1.37).
 """
@@ -10,7 +10,6 @@ from knarr.apiserver.admission.chain import CREATE, AdmissionRequest, Context, P
 FINALIZERS: Mapping[str, str] = {
     "persistentvolumeclaims": "kubernetes.io/pvc-protection",
     "persistentvolumes": "kubernetes.io/pv-protection",
-    "volumeattributesclasses.storage.k8s.io": "kubernetes.io/vac-protection",
 }
 
 

@@ -4,7 +4,7 @@ They are made once for each scheme; a new scheme, as custom resources come and g
 """
 
 from knarr.api.scheme import Scheme
-from knarr.apiserver import discovery, negotiate, responses
+from knarr.apiserver import discovery, negotiate, openapi, openapi_answers, responses, version
 from knarr.apiserver.parts import Call, Parts
 from knarr.kit.http.messages import Headers, Response
 
@@ -20,11 +20,14 @@ class Documents:
         self._parts = parts
         self._scheme: Scheme | None = None
         self._discovery: discovery.Documents
+        self._openapi: openapi.Documents
 
     async def serve(self, call: Call, path: str) -> Response | None:
         """Answer a GET; None if there is no such document."""
         self._follow()
         words = path.strip("/").split("/")
+        if words[0] == "openapi":
+            return await openapi_answers.serve(call, self._openapi, "/".join(words))
         if words in (["api"], ["apis"]):
             return await self._serve_root(call, is_core=words == ["api"])
         body: bytes | None = None
@@ -41,14 +44,14 @@ class Documents:
 
     async def _serve_root(self, call: Call, *, is_core: bool) -> Response:
         accept = call.request.headers.get("accept") or ""
-        version = discovery.aggregated_version(accept)
-        if not version:
+        chosen = discovery.aggregated_version(accept)
+        if not chosen:
             form = negotiate.choose(accept, transforms=False)
             response = await responses.send(call, form, self._discovery.api if is_core else self._discovery.groups)
             response.headers.set("vary", "Accept")
             return response
-        body, etag = self._discovery.aggregated(is_core=is_core, version=version)
-        kind = discovery.AGGREGATED if version == "v2" else discovery.AGGREGATED_BETA
+        body, etag = self._discovery.aggregated(is_core=is_core, version=chosen)
+        kind = discovery.AGGREGATED if chosen == "v2" else discovery.AGGREGATED_BETA
         fields = [("etag", etag), ("vary", "Accept"), ("cache-control", "public")]
         if call.request.headers.get("if-none-match") == etag:
             return Response(304, Headers.from_lower(fields))
@@ -64,3 +67,4 @@ class Documents:
             config = self._parts.config
             self._scheme = scheme
             self._discovery = discovery.Documents(scheme, f"{config.advertise_address}:{config.advertise_port or 443}")
+            self._openapi = openapi.Documents(scheme, version.info()["gitVersion"])

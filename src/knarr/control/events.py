@@ -130,6 +130,7 @@ class Recorder:
         self._correlator = Correlator(self._clock)
         self._waiting: deque[core_v1.Event] = deque(maxlen=QUEUE_LIMIT)
         self._task: asyncio.Task[None] | None = None
+        self._last_ns = 0
 
     def event(
         self,
@@ -155,7 +156,9 @@ class Recorder:
         """
         reference = about if isinstance(about, core_v1.ObjectReference) else reference_to(about, field_path=field_path)
         now = self._clock.now()
-        name = f"{reference.name}.{int(now.timestamp() * 1e9):x}"
+        # Upstream names events after the nanosecond; ours must differ even where the clock does not.
+        self._last_ns = max(self._last_ns + 1, int(now.timestamp() * 1e9))
+        name = f"{reference.name}.{self._last_ns:x}"
         stamp = now.replace(microsecond=0)
         self._waiting.append(
             core_v1.Event(

@@ -116,7 +116,7 @@ class Elector:
             return False
 
     async def _acquire_or_renew(self) -> bool:
-        now = self._clock.now()
+        now = micro_time(self._clock.now())
         try:
             lease = await self._client.get(coordination_v1.Lease, self._name, namespace=self._namespace)
         except errors.NotFound:
@@ -139,7 +139,9 @@ class Elector:
             return
         lease = await self._client.get(coordination_v1.Lease, self._name, namespace=self._namespace)
         if lease.spec is not None and lease.spec.holderIdentity == self._identity:
-            spec = replace(lease.spec, holderIdentity="", leaseDurationSeconds=1, renewTime=self._clock.now())
+            spec = replace(
+                lease.spec, holderIdentity="", leaseDurationSeconds=1, renewTime=micro_time(self._clock.now())
+            )
             await self._client.update(replace(lease, spec=spec))
 
     def _spec(self, before: coordination_v1.LeaseSpec | None, now: datetime) -> coordination_v1.LeaseSpec:
@@ -156,3 +158,8 @@ class Elector:
     def _see(self, spec: coordination_v1.LeaseSpec | None) -> None:
         if self._seen is None or spec != self._seen:
             self._seen, self._seen_at_s = spec, self._clock.monotonic_s()
+
+
+def micro_time(now: datetime) -> datetime:
+    """Return a time that is encoded with a fraction, which the API demands of times in microseconds."""
+    return now if now.microsecond else now.replace(microsecond=1)

@@ -15,7 +15,7 @@ from lightkube.models import apps_v1, core_v1, meta_v1
 from msgspec.structs import replace
 
 from knarr.api import errors
-from knarr.client import DeleteOptions, PatchType
+from knarr.client import DeleteOptions
 from knarr.control import Context, informer, loop, owners, selectors
 from knarr.controllers import batches, claims, rollout, statuses
 from knarr.controllers import deployment_status as status
@@ -72,7 +72,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Annotate:
-    """Note the current revision on the Deployment itself; comes last, since it changes the Deployment's version."""
+    """Note the current revision on the Deployment itself."""
 
     revision: str
 
@@ -271,6 +271,12 @@ def _is_scaling(deployment: apps_v1.Deployment, replica_sets: Iterable[apps_v1.R
     return False
 
 
+def _with_revision(deployment: apps_v1.Deployment, revision: str) -> apps_v1.Deployment:
+    meta = deployment.metadata or meta_v1.ObjectMeta()
+    annotations = {**(meta.annotations or {}), REVISION: revision}
+    return replace(deployment, metadata=replace(meta, annotations=annotations))
+
+
 def _bounds(deployment: apps_v1.Deployment) -> rollout.Limits:
     assert deployment.spec
     replicas = 1 if deployment.spec.replicas is None else deployment.spec.replicas
@@ -349,14 +355,18 @@ class Reconciler:
         deployment = self._deployments.get(request.namespace, request.name)
         if deployment is None:
             return loop.Result()
-        assert deployment.spec and deployment.metadata
+        assert deployment.spec
         if selectors.is_empty(deployment.spec.selector):
             text = "This deployment is selecting all pods. A non-empty selector is required."
             self._recorder.warning(deployment, "SelectingAll", text)
             return loop.Result()
         observed = await self._observe(deployment)
+        latest = deployment
         for action in plan(observed):
-            await self._act(deployment, action)
+            try:
+                latest = await self._act(latest, action)
+            except errors.NotFound:
+                return loop.Result()  # it has gone: its own event will tell
         current = status.compute(observed, find_new(deployment, observed.replica_sets))
         return loop.Result(requeue_after_s=status.deadline_in_s(deployment, current, observed.now))
 
@@ -404,7 +414,8 @@ class Reconciler:
         pods = self._pods.by_index(owners.INDEX, uid)
         return sum(podinfo.phase(pod) not in {"Succeeded", "Failed"} for pod in pods)
 
-    async def _act(self, deployment: apps_v1.Deployment, action: Action) -> None:
+    async def _act(self, deployment: apps_v1.Deployment, action: Action) -> apps_v1.Deployment:
+        """Take one action and return the Deployment as it is after it."""
         match action:
             case Create(replica_set):
                 await self._create(deployment, replica_set)
@@ -418,11 +429,10 @@ class Reconciler:
                 with contextlib.suppress(errors.NotFound):
                     await self._client.delete(apps_v1.ReplicaSet, name, namespace=namespace, options=options)
             case Annotate(revision):
-                namespace, name = informer.key_of(deployment)
-                body = {"metadata": {"annotations": {REVISION: revision}}}
-                await self._client.patch(apps_v1.Deployment, name, body, PatchType.MERGE, namespace=namespace)
+                return await self._client.update(_with_revision(deployment, revision))
             case SetStatus(fresh):
-                await self._write_status(deployment, fresh)
+                return await self._client.update(replace(deployment, status=fresh), subresource="status")
+        return deployment
 
     async def _create(self, deployment: apps_v1.Deployment, replica_set: apps_v1.ReplicaSet) -> None:
         try:
@@ -434,8 +444,8 @@ class Reconciler:
             if batches.is_namespace_going(err):
                 return
             text = f'Failed to create new replica set "{_name(replica_set)}": {err}'
-            now = self._clock.now()
-            await self._write_status(deployment, status.with_failed_creation(deployment, text, now))
+            told = status.with_failed_creation(deployment, text, self._clock.now())
+            await self._client.update(replace(deployment, status=told), subresource="status")
             self._recorder.warning(deployment, "ReplicaSetCreateError", text)
             raise
         assert replica_set.spec
@@ -451,12 +461,9 @@ class Reconciler:
         if owners.is_controlled_by(existing, deployment) and same:
             return
         before = deployment.status or apps_v1.DeploymentStatus()
-        await self._write_status(deployment, replace(before, collisionCount=(before.collisionCount or 0) + 1))
+        counted = replace(before, collisionCount=(before.collisionCount or 0) + 1)
+        await self._client.update(replace(deployment, status=counted), subresource="status")
         raise errors.Conflict("apps", "replicasets", name, "another one has this name")
-
-    async def _write_status(self, deployment: apps_v1.Deployment, fresh: apps_v1.DeploymentStatus) -> None:
-        with contextlib.suppress(errors.NotFound):
-            await self._client.update(replace(deployment, status=fresh), subresource="status")
 
     def _tell_scaled(self, deployment: apps_v1.Deployment, replica_set: apps_v1.ReplicaSet, before: int) -> None:
         assert replica_set.spec

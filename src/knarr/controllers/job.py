@@ -1,7 +1,7 @@
 """Jobs: pods that run to their end, as often as asked for.
 
 What it observes: the Job and its pods. Finished pods are counted exactly once: each has a finalizer, its uid is noted in the status
-before the finalizer goes, and moves to the counters when it has gone. The plan says all of it: status, pods to make, to delete, and to let go.
+before the finalizer goes, and moves to the counters when it has gone. The plan says all of it: status, pods to make, delete and let go.
 
 Upstream counterpart: pkg/controller/job (job_controller.go, indexed_job_utils.go, pod_failure_policy.go, backoff_utils.go).
 """
@@ -383,7 +383,7 @@ def _restarted_too_often(job: batch_v1.Job, active: Sequence[core_v1.Pod], limit
         if pod.status
         for one in [*(pod.status.initContainerStatuses or ()), *(pod.status.containerStatuses or ())]
     )
-    return restarts > 0 if limit == 0 else restarts >= limit
+    return bool(restarts > 0 if limit == 0 else restarts >= limit)
 
 
 def _until_deadline(job: batch_v1.Job, start: datetime | None, now: datetime) -> float | None:

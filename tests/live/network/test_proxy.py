@@ -185,6 +185,21 @@ async def test_session_affinity_sticks_until_the_endpoint_goes(machine: Machine)
         assert len(found) == 2, "the memory of a client ends"
 
 
+async def test_sticky_clients_are_remembered_over_a_restart(machine: Machine) -> None:
+    await ensure_bridge()
+    pods = [machine.add_pod(number) for number in (2, 3, 4, 5)]
+    for pod in pods[:3]:
+        pod.serve(8080)
+    api = FakeApi()
+    api.put("services", service("web", WEB, clusterIP="10.96.0.5", sessionAffinity="ClientIP"))
+    api.put("endpointslices", slice_of("web", ["10.244.0.2", "10.244.0.3", "10.244.0.4"], WEB_ENDS))
+    async with open_node(api):
+        first = pods[3].ask("10.96.0.5", 80)
+    for _ in range(6):
+        async with open_node(api):
+            assert pods[3].ask("10.96.0.5", 80) == first
+
+
 async def test_udp_clients_follow_the_endpoints(machine: Machine) -> None:
     await ensure_bridge()
     pods = [machine.add_pod(number) for number in (2, 3, 4)]

@@ -26,6 +26,15 @@ async def has_chain(table: str, chain: str) -> bool:
     return True
 
 
+async def list_sets(table: str) -> str:
+    """Return the sets of `table`, given as "ip NAME", with their elements, as JSON.
+
+    Raises:
+        CommandFailed: There is no such table.
+    """
+    return await commands.run(["nft", "-j", "list", "sets", "table", *table.split()])
+
+
 async def delete_table(table: str) -> None:
     """Delete `table`, given as "ip NAME", if it exists."""
     await apply(f"add table {table}\ndelete table {table}\n")

@@ -18,7 +18,7 @@ from knarr.kit import metrics, tasks
 from knarr.kit.clock import Clock
 from knarr.network import slices
 from knarr.network.errors import CommandFailed
-from knarr.network.proxy import conntrack, nft
+from knarr.network.proxy import affinity, conntrack, nft
 from knarr.network.proxy.hostports import plan_host_ports
 from knarr.network.proxy.rules import plan_rules
 from knarr.network.proxy.ruleset import Ruleset, format_all, format_changes, spread_needed
@@ -148,7 +148,9 @@ class Proxy:
         if from_empty:
             self._spread_limit = max(self._spread_limit, 1 << needed.bit_length())
             changes = self._ruleset.everything()
+            clients = await affinity.read_clients(self._table, changes)
             text = format_all(changes, self._table, spread_limit=self._spread_limit)
+            text += affinity.format_clients(clients, self._table)
         else:
             text = format_changes(changes, self._table)
         if text:

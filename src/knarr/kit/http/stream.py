@@ -88,10 +88,10 @@ class TransportStream(asyncio.Protocol):
         self._wake()
 
     def eof_received(self) -> bool:
-        """Note that the peer sends no more; the connection stays open for writing."""
+        """Note that the peer sends no more; the connection stays open for writing, unless it is TLS, which cannot be half open."""
         self._eof = True
         self._wake()
-        return True
+        return self._transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end of the connection."""

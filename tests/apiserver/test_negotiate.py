@@ -1,0 +1,35 @@
+import pytest
+
+from knarr.api import errors
+from knarr.apiserver import negotiate
+from knarr.apiserver.negotiate import JSON, YAML, Form
+
+KUBECTL_GET = (
+    "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
+)
+CASES = [
+    ("", Form(JSON)),
+    ("*/*", Form(JSON)),
+    ("application/*", Form(JSON)),
+    ("application/yaml", Form(YAML)),
+    ("application/json;q=0.5, application/yaml", Form(YAML)),
+    ("application/vnd.kubernetes.unknown, application/json", Form(JSON)),
+    (KUBECTL_GET, Form(JSON, "Table", "v1")),
+    ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Form(JSON, "PartialObjectMetadata", "v1")),
+    ("application/json;as=Nonsense;g=meta.k8s.io;v=v1, application/json", Form(JSON)),
+]
+
+
+@pytest.mark.parametrize(("accept", "expected"), CASES)
+def test_the_first_that_can_be_made_is_chosen(accept: str, expected: Form) -> None:
+    assert negotiate.choose(accept) == expected
+
+
+def test_nothing_acceptable_is_406() -> None:
+    with pytest.raises(errors.NotAcceptable, match="only the following media types are accepted: application/json"):
+        negotiate.choose("text/html")
+
+
+def test_an_unknown_body_is_415() -> None:
+    with pytest.raises(errors.UnsupportedMediaType, match="accepted media types include: application/json"):
+        negotiate.body_media_type("text/plain; charset=utf-8", (JSON,))

@@ -37,8 +37,8 @@ class Bearer:
                 user = self._tokens.authenticate(token).user
                 request.headers.remove("authorization")
                 return user
-        protocols = request.headers.get(_PROTOCOLS)
-        return self._from_protocols(request, protocols) if protocols and _PREFIX in protocols else None
+        protocols = ",".join(request.headers.get_all(_PROTOCOLS))
+        return self._from_protocols(request, protocols) if _PREFIX in protocols else None
 
     def _from_protocols(self, request: Request, protocols: str) -> User | None:
         listed = [protocol.strip() for protocol in protocols.split(",")]

@@ -56,7 +56,7 @@ class Rbac:
 
     def authorize(self, user: User, info: RequestInfo) -> Decision:
         """Allow what one of the user's roles allows."""
-        # Only facts that rules look at: the name counts only where some rule names objects, but telling costs more.
+        # Everything that rules look at; forgotten as a whole when a role or binding changes.
         key = (
             user.name, user.groups, info.verb, info.group, info.resource, info.subresource, info.namespace, info.name,
             info.path if not info.is_resource_request else None,

@@ -3,7 +3,9 @@
 import html
 import json
 import os
+import signal
 import socket
+import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
@@ -92,5 +94,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the first process of a container ignores it otherwise
     print(f"guestbook on {socket.gethostname()} since {time.strftime('%H:%M:%S')}", flush=True)
     ThreadingHTTPServer(("", 8080), Handler).serve_forever()

@@ -32,6 +32,7 @@ def _prepare_update(context: Context, service: Object, old: Object) -> None:
         _sync_addresses(spec, before)
         _set_families(spec, context.parts.service_ips.families)
     _keep_ports(spec, before)
+    _drop_unneeded(spec, before)
 
 
 def _become_external(spec: Object, before: Object) -> None:
@@ -99,6 +100,21 @@ def _keep_ports(spec: Object, before: Object) -> None:
             spec["healthCheckNodePort"] = before["healthCheckNodePort"]
     elif spec.get("healthCheckNodePort") and spec["healthCheckNodePort"] == before.get("healthCheckNodePort"):
         del spec["healthCheckNodePort"]
+
+
+def _drop_unneeded(spec: Object, before: Object) -> None:
+    """Drop what the new type has no use for and the caller did not set anew."""
+    kind = spec.get("type")
+    is_balanced = kind == "LoadBalancer"
+    is_external = is_balanced or kind == "NodePort" or (kind == "ClusterIP" and bool(spec.get("externalIPs")))
+    unneeded = [] if is_balanced else ["allocateLoadBalancerNodePorts", "loadBalancerClass"]
+    if not is_external:
+        unneeded.append("externalTrafficPolicy")
+    if kind == EXTERNAL_NAME:
+        unneeded.append("internalTrafficPolicy")
+    for name in unneeded:
+        if name in spec and spec[name] == before.get(name):
+            del spec[name]
 
 
 def _reserve(context: Context, service: Object | None, old: Object | None) -> Undo | None:

@@ -44,7 +44,8 @@ def prepare_approval(context: Context, obj: Object, old: Object) -> None:
     known = {one.get("type"): one for one in before.get("conditions") or []}
     now = context.parts.now()
     for condition in status.get("conditions") or []:
-        condition.setdefault("lastUpdateTime", now)
+        if not condition.get("lastUpdateTime"):
+            condition["lastUpdateTime"] = now
         same = known.get(condition.get("type"))
         if not condition.get("lastTransitionTime"):
             is_same = same is not None and same.get("status") == condition.get("status")

@@ -12,9 +12,22 @@ from knarr.apiserver.metrics import Metrics
 from knarr.kit.http.messages import Headers, Request
 from tests.apiserver.conftest import ADMIN, Api
 
-
-SERVED = """/ /healthz /livez /readyz /readyz/ping /version /metrics /openid/v1/jwks /.well-known/openid-configuration
-/api /apis /apis/apps /apis/apps/v1 /api/v1""".split()
+SERVED = [
+    "/",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/readyz/ping",
+    "/version",
+    "/metrics",
+    "/openid/v1/jwks",
+    "/.well-known/openid-configuration",
+    "/api",
+    "/apis",
+    "/apis/apps",
+    "/apis/apps/v1",
+    "/api/v1",
+]
 
 
 @pytest.mark.parametrize("path", SERVED)
@@ -111,12 +124,25 @@ RESOURCES = [
     "persistentvolumeclaims",
     "events",
 ]
-QUERIES = (
-    """ limit=x watch=1&timeoutSeconds=x fieldManager=%ff dryRun=x dryRun=All labelSelector=%3D%3D fieldSelector=%5C
-resourceVersion=-1 continue=%00 pretty=1 fieldManager=m&force=1 timeoutSeconds=1 propagationPolicy=x &&&===
-fieldValidation=Strict&fieldManager=m container=x&tailLines=-5""".split()
-    + [""]
-)
+QUERIES = [
+    "limit=x",
+    "watch=1&timeoutSeconds=x",
+    "fieldManager=%ff",
+    "dryRun=x",
+    "dryRun=All",
+    "labelSelector=%3D%3D",
+    "fieldSelector=%5C",
+    "resourceVersion=-1",
+    "continue=%00",
+    "pretty=1",
+    "fieldManager=m&force=1",
+    "timeoutSeconds=1",
+    "propagationPolicy=x",
+    "&&&===",
+    "fieldValidation=Strict&fieldManager=m",
+    "container=x&tailLines=-5",
+    "",
+]  # fmt: skip
 SUBRESOURCES = [
     "",
     "/status",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +14,7 @@ from knarr.kit import metrics
 from knarr.kit.clock import SystemClock
 from knarr.network import bridge, commands, proxy
 from knarr.network.proxy import nft
-from tests.live.network.conftest import BRIDGE, NODE_IP, Machine
+from tests.live.network.conftest import BRIDGE, NODE_IP, OUTSIDE_IP, Machine
 from tests.network.fakeapi import FakeApi, service, slice_of
 
 pytestmark = pytest.mark.live
@@ -277,3 +278,38 @@ async def test_host_ports(machine: Machine) -> None:
         assert names(pod.ask(NODE_IP, 8000)) == {"10.244.0.2"}
         api.remove("pods", "default", "web")
         await wait_until(lambda: outside.ask(NODE_IP, 8000) == ["ConnectionRefusedError"])
+
+
+async def test_pods_go_out_as_the_node(machine: Machine) -> None:
+    await ensure_bridge()
+    outside = machine.add_outside()
+    outside.serve(7000)
+    pod = machine.add_pod(2)
+    async with open_node(FakeApi()):
+        assert pod.ask(OUTSIDE_IP, 7000) == [f"{OUTSIDE_IP} {NODE_IP}"]
+
+
+@pytest.mark.skipif(shutil.which("iptables") is None, reason="no iptables here")
+async def test_a_firewall_that_drops_lets_pods_through(machine: Machine) -> None:
+    outside = machine.add_outside()
+    outside.serve(7000)
+    for chain in ("FORWARD", "INPUT"):
+        await commands.run(["iptables", "-P", chain, "DROP"])
+    await commands.run(
+        ["iptables", "-A", "INPUT", "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"]
+    )
+    await ensure_bridge()
+    await ensure_bridge()
+    pod = machine.add_pod(2)
+    pod.serve(8080)
+    machine.node.serve(6443)
+    api = FakeApi()
+    api.put("services", service("web", [{**WEB[0], "nodePort": 30080}], clusterIP="10.96.0.5", type="NodePort"))
+    api.put("endpointslices", slice_of("web", ["10.244.0.2"], WEB_ENDS))
+    async with open_node(api):
+        assert pod.ask(OUTSIDE_IP, 7000) == [f"{OUTSIDE_IP} {NODE_IP}"]
+        assert pod.ask(NODE_IP, 6443) == [f"{NODE_IP} 10.244.0.2"]
+        assert outside.ask(NODE_IP, 30080) == ["10.244.0.2 10.244.0.1"]
+    assert (await commands.run(["iptables", "-S"])).count(BRIDGE) == 3
+    await bridge.remove(BRIDGE)
+    assert BRIDGE not in await commands.run(["iptables", "-S"])

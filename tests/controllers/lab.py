@@ -197,4 +197,6 @@ async def open_lab(*nodes: str) -> AsyncIterator[Lab]:
         for node in nodes:
             await lab.nodes.add(node)
         tasks.run("nodes", lambda: lab.nodes.run(informers))
+        # Without its account a namespace takes no pods.
+        await lab.until(lambda: client.get(core_v1.ServiceAccount, "default", namespace="default"))
         yield lab

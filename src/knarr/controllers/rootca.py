@@ -7,7 +7,7 @@ from lightkube.models import core_v1, meta_v1
 from msgspec.structs import replace
 
 from knarr.api import errors
-from knarr.control import Context, loop
+from knarr.control import Context, informer, loop
 from knarr.controllers import serviceaccount
 
 NAME = "kube-root-ca.crt"
@@ -57,4 +57,10 @@ def build(context: Context) -> loop.Controller:
     """Assemble the controller."""
     controller = loop.Controller("root-ca-certificate-publisher", Reconciler(context, context.root_ca), context)
     controller.watch(core_v1.Namespace, loop.itself)
+    published = context.informers.of(core_v1.ConfigMap, field_selector=f"metadata.name={NAME}")
+    controller.follow(published, _of_namespace)
     return controller
+
+
+def _of_namespace(old: core_v1.ConfigMap | None, new: core_v1.ConfigMap | None) -> list[loop.Request]:
+    return [loop.Request("", informer.key_of(new if new is not None else old)[0])]

@@ -141,14 +141,18 @@ async def test_external_traffic_policy_local_keeps_the_source(machine: Machine) 
     pod.serve(8080)
     api = FakeApi()
     ports = [{**WEB[0], "nodePort": 30080}]
-    local = service("web", ports, clusterIP="10.96.0.5", type="LoadBalancer", externalTrafficPolicy="Local")
+    policy: dict[str, Any] = {"externalTrafficPolicy": "Local", "healthCheckNodePort": 31000}
+    local = service("web", ports, clusterIP="10.96.0.5", type="LoadBalancer", **policy)
     api.put("services", {**local, "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}})
     api.put("endpointslices", slice_of("web", [here("10.244.0.2"), there("10.244.1.2")], WEB_ENDS))
     async with open_node(api):
         assert set(outside.ask(NODE_IP, 30080, count=10)) == {"10.244.0.2 192.0.2.99"}
         assert set(outside.ask("203.0.113.7", 80, count=10)) == {"10.244.0.2 192.0.2.99"}
+        check = outside.enter("curl", "-s", "-m", "2", "-o", "/dev/null", "-w", "%{http_code}", f"{NODE_IP}:31000")
+        assert await commands.run(check) == "200"
         api.put("endpointslices", slice_of("web", [there("10.244.1.2")], WEB_ENDS))
         await wait_until(lambda: outside.ask("203.0.113.7", 80) == ["TimeoutError"])
+        assert await commands.run(check) == "503"
 
 
 async def test_internal_traffic_policy_local(machine: Machine) -> None:

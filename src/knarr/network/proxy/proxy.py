@@ -7,7 +7,7 @@ the whole table is replaced, also in one transaction: there is no moment without
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -19,6 +19,7 @@ from knarr.kit.clock import Clock
 from knarr.network import slices
 from knarr.network.errors import CommandFailed
 from knarr.network.proxy import affinity, conntrack, nft
+from knarr.network.proxy.healthchecks import Health, HealthChecks
 from knarr.network.proxy.hostports import plan_host_ports
 from knarr.network.proxy.rules import plan_rules
 from knarr.network.proxy.ruleset import Ruleset, format_all, format_changes, spread_needed
@@ -76,8 +77,9 @@ class Config:
 class Proxy:
     """A running service proxy; made by `open_proxy`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, supervisor: tasks.Supervisor) -> None:
         self._config = config
+        self._health = HealthChecks(supervisor)
         self._clock = config.clock
         self._table = Table(
             name=config.table,
@@ -179,6 +181,7 @@ class Proxy:
         ports = to_service_ports(service, found, node_name=self._config.node_name) if service else ()
         self._ruleset.replace(owner, plan_rules(ports, self._table))
         before = self._ports.pop(owner, ())
+        self._health.replace(_health_of(before), _health_of(ports))
         if ports:
             self._ports[owner] = ports
         return ports or tuple(replace(port, endpoints=(), local_endpoints=()) for port in before)
@@ -209,11 +212,21 @@ class Proxy:
         self._wake.set()
 
 
+def _health_of(ports: Iterable[ServicePort]) -> dict[int, Health]:
+    local: dict[int, set[str]] = {}
+    owners: dict[int, tuple[str, str]] = {}
+    for port in ports:
+        if port.health_port and port.is_external_local:
+            local.setdefault(port.health_port, set()).update(one.address for one in port.local_endpoints)
+            owners[port.health_port] = (port.namespace, port.service)
+    return {number: Health(*owners[number], len(found)) for number, found in local.items()}
+
+
 @asynccontextmanager
 async def open_proxy(config: Config) -> AsyncIterator[Proxy]:
     """Run the service proxy. The rules stay when the context ends: connections go on without it."""
     async with tasks.Supervisor("proxy", clock=config.clock) as supervisor:
-        proxy = Proxy(config)
+        proxy = Proxy(config, supervisor)
         supervisor.run("sync", proxy.run)
         supervisor.run("check", proxy.check)
         yield proxy

@@ -48,6 +48,7 @@ class ServicePort:
         is_internal_local: Traffic to cluster addresses stays on the node.
         is_external_local: Traffic from outside stays on the node and keeps its source address.
         affinity_s: How long a client address sticks to an endpoint, in seconds; 0 means it does not.
+        health_port: Where load balancers ask whether this node has endpoints; 0 means nowhere.
         source_ranges: Who may use `balancer_ips`; empty means anybody.
         endpoints: All usable ones, sorted.
         local_endpoints: Usable ones of this node, sorted.
@@ -65,6 +66,7 @@ class ServicePort:
     is_internal_local: bool = False
     is_external_local: bool = False
     affinity_s: int = 0
+    health_port: int = 0
     source_ranges: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     local_endpoints: tuple[Endpoint, ...] = ()
@@ -107,6 +109,7 @@ def to_service_ports(
                 is_internal_local=spec.internalTrafficPolicy == "Local",
                 is_external_local=type_ != "ClusterIP" and spec.externalTrafficPolicy == "Local",
                 affinity_s=affinity,
+                health_port=(spec.healthCheckNodePort or 0) if type_ == "LoadBalancer" else 0,
                 source_ranges=_of_family((one.strip() for one in spec.loadBalancerSourceRanges or ()), family),
                 endpoints=everywhere,
                 local_endpoints=here,

@@ -37,7 +37,10 @@ _WORDS = {
     ErrorType.INTERNAL: "Internal error",
     ErrorType.TYPE_INVALID: "Invalid value",
 }
-_WITHOUT_VALUE = {ErrorType.REQUIRED, ErrorType.FORBIDDEN, ErrorType.TOO_LONG, ErrorType.TOO_MANY, ErrorType.INTERNAL}
+_WITHOUT_VALUE = {ErrorType.REQUIRED, ErrorType.FORBIDDEN, ErrorType.TOO_LONG, ErrorType.INTERNAL}
+
+OMITTED = object()
+"""A value that an error does not show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class FieldError:
     def body(self) -> str:
         """The message without the path, as in a Status cause: `Invalid value: "x": must be …`."""
         words = _WORDS[self.type]
-        text = words if self.type in _WITHOUT_VALUE else f"{words}: {_format_value(self.value)}"
+        text = words if self.type in _WITHOUT_VALUE or self.value is OMITTED else f"{words}: {_format_value(self.value)}"
         return f"{text}: {self.detail}" if self.detail else text
 
     def __str__(self) -> str:

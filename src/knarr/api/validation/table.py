@@ -7,6 +7,7 @@ from knarr.api.validation import (
     claims,
     config,
     events,
+    groups,
     limits,
     namespaces,
     nodes,
@@ -48,4 +49,5 @@ TABLE: Mapping[tuple[str, str], Rules] = {
     ("", "Service"): Rules(services.create, services.update, services.status, name=names.name_is_label),
     ("", "ServiceAccount"): Rules(),
     ("events.k8s.io", "Event"): Rules(events.create, events.update),
+    **groups.RULES,
 }

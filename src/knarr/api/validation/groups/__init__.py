@@ -1,0 +1,41 @@
+"""Validation of the kinds outside the core group, one module a group.
+
+`RULES` is their part of the table of kinds, `validation.table.TABLE`.
+"""
+
+from collections.abc import Mapping
+
+from knarr.api.validation.groups import (
+    admissionregistration,
+    apps,
+    autoscaling,
+    batch,
+    certificates,
+    coordination,
+    discovery,
+    flowcontrol,
+    networking,
+    node,
+    policy,
+    rbac,
+    scheduling,
+    storage,
+)
+from knarr.api.validation.rules import Rules
+
+RULES: Mapping[tuple[str, str], Rules] = {
+    **admissionregistration.RULES,
+    **apps.RULES,
+    **autoscaling.RULES,
+    **batch.RULES,
+    **certificates.RULES,
+    **coordination.RULES,
+    **discovery.RULES,
+    **flowcontrol.RULES,
+    **networking.RULES,
+    **node.RULES,
+    **policy.RULES,
+    **rbac.RULES,
+    **scheduling.RULES,
+    **storage.RULES,
+}

@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from knarr.api import defaults, validation
+from knarr.api.scheme import BUILT_IN
 
 CASES = Path(__file__).parent / "cases"
-_CLUSTER = {"Namespace", "Node", "PersistentVolume"}
 
 
 @dataclass
@@ -28,7 +28,9 @@ class Kind:
 
     @property
     def namespaced(self) -> bool:
-        return self.kind not in _CLUSTER
+        version = f"{self.group}/{self.version}" if self.group else self.version
+        resource = BUILT_IN.find_kind(version, self.kind)
+        return resource is None or resource.namespaced
 
 
 def kind_of(obj: dict[str, Any]) -> Kind:

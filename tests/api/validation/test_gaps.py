@@ -12,7 +12,7 @@ from tests.api.validation.test_cases import CASES, complete, kind_of
 
 _QUANTITIES = {
     "requests", "limits", "capacity", "allocatable", "hard", "used", "overhead", "max", "min", "default",
-    "defaultRequest", "maxLimitRequestRatio", "sizeLimit", "divisor", "allocatedResources",
+    "defaultRequest", "maxLimitRequestRatio", "sizeLimit", "divisor", "allocatedResources", "podFixed",
 }  # fmt: skip
 
 

@@ -24,10 +24,10 @@ _STATEFUL_SET_CHANGES = (
 )
 
 
-def template_labels(template: Object) -> dict[str, str]:
-    """Return the labels that pods of a template get."""
+def template_labels(template: Object) -> dict[str, str] | None:
+    """Return the labels that pods of a template get, as messages show them: in order, None for none."""
     labels: dict[str, str] = (template.get("metadata") or {}).get("labels") or {}
-    return labels
+    return dict(sorted(labels.items())) or None
 
 
 def _selector(errors: Errors, spec: Object, kind: str, complaint: str) -> bool:

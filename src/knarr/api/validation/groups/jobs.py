@@ -53,9 +53,9 @@ def _generated_selector(errors: Errors, obj: Object) -> None:
     labels = template_labels(spec.get("template") or {})
     for key, value in expected.items():
         here = f"spec.template.metadata.labels[{key}]"
-        if key not in labels:
+        if key not in (labels or {}):
             errors.required(here, f"must be '{value}'")
-        elif labels[key] != value:
+        elif labels and labels[key] != value:
             errors.invalid(here, labels, f"must be '{value}'")
     if selectors.is_valid(spec["selector"]) and not selectors.matches(spec["selector"], expected):
         errors.invalid("spec.selector", spec["selector"], "`selector` not auto-generated")

@@ -1,8 +1,13 @@
 """Subresources with a behaviour of their own, and resources that are not stored."""
 
+import base64
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from knarr.api.user import ALL_AUTHENTICATED, User
 from tests.apiserver.conftest import Api, decoded
@@ -11,6 +16,17 @@ from tests.apiserver.test_verbs import DEPLOYMENTS, MERGE, PODS, deployment, pod
 Object = dict[str, Any]
 
 BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+
+
+RUNNING = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+
+
+def csr() -> str:
+    """Make a certificate signing request, as the API carries it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "me")])
+    made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
 
 
 async def test_scale_shows_and_changes_replicas(api: Api) -> None:
@@ -117,7 +133,7 @@ async def test_access_reviews(api: Api) -> None:
 
 async def test_csr_approval_leaves_the_rest_alone(api: Api) -> None:
     requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
-    spec = {"request": CSR, "signerName": "example.com/x", "usages": ["client auth"]}
+    spec = {"request": csr(), "signerName": "example.com/x", "usages": ["client auth"]}
     made = await api.ok("POST", requests, {"metadata": {"name": "r"}, "spec": spec})
     assert (made["spec"]["username"], made["spec"]["groups"]) == ("admin", ["system:masters", "system:authenticated"])
     condition = {"type": "Approved", "status": "True", "reason": "r", "message": "m"}
@@ -155,7 +171,3 @@ async def test_verbs_that_a_subresource_does_not_have(api: Api) -> None:
     await api.fails(405, "POST", f"{PODS}/p")
     await api.fails(405, "PUT", PODS)
     await api.fails(405, "GET", "/apis/authorization.k8s.io/v1/subjectaccessreviews")
-
-
-RUNNING = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-CSR = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIUU1IZ0NBUUF3RmpFVU1CSUdBMVVFQXd3TGMzbHpkR1Z0T25SbGMzUXdXVEFUQmdjcQ=="

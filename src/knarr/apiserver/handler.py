@@ -16,7 +16,6 @@ from knarr.apiserver import inflight, options, requestinfo, responses
 from knarr.apiserver.authz.authorizer import forbidden
 from knarr.apiserver.errors import from_store, to_response
 from knarr.apiserver.metadata import new_uid
-from knarr.apiserver.metrics import Metrics
 from knarr.apiserver.parts import Call, Parts
 from knarr.apiserver.requestinfo import RequestInfo
 from knarr.apiserver.routes import Routes
@@ -35,14 +34,13 @@ class Handler:
     Args:
         parts: The server's parts.
         routes: What is served where.
-        metrics: Counts requests.
     """
 
-    def __init__(self, parts: Parts, routes: Routes, metrics: Metrics) -> None:
+    def __init__(self, parts: Parts, routes: Routes) -> None:
         self._parts = parts
         self._routes = routes
-        self._metrics = metrics
-        self._inflight = inflight.Inflight(parts.config.max_requests, parts.config.max_mutating_requests, metrics)
+        self._metrics = parts.metrics
+        self._inflight = inflight.Inflight(parts.config.max_requests, parts.config.max_mutating_requests, parts.metrics)
 
     async def handle(self, request: Request) -> Response:
         """Answer a request; nothing is raised but cancellation."""
@@ -103,7 +101,8 @@ class Handler:
         return min(limit_s, wanted_s) if wanted_s > 0 else limit_s
 
     def _counted(self, response: Response, info: RequestInfo, method: str) -> Response:
-        if not isinstance(response.body, bytes):
+        # A watch counts itself: one more generator around it would cost every event of every watcher.
+        if info.verb != "watch" and not isinstance(response.body, bytes):
             response.body = _count(response.body, self._metrics.long_running(info, method))
         return response
 

@@ -15,6 +15,7 @@ from knarr.apiserver.authn.authenticator import Authenticator
 from knarr.apiserver.authn.tokens import Issuer
 from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.apiserver.config import Config
+from knarr.apiserver.metrics import Metrics
 from knarr.apiserver.proxy.nodeagents import NodeAgents
 from knarr.apiserver.registry import Registry
 from knarr.apiserver.requestinfo import RequestInfo
@@ -41,6 +42,7 @@ class Parts:
         chain: The admission plugins.
         service_ips: The addresses and ports in use by Services.
         node_agents: Reaches the nodes.
+        metrics: Counts requests.
         scheme_of: Gives the resources served at the moment.
     """
 
@@ -54,6 +56,7 @@ class Parts:
     chain: Chain
     service_ips: ServiceIPs
     node_agents: NodeAgents
+    metrics: Metrics
     scheme_of: Callable[[], Scheme]
 
     @property

@@ -30,6 +30,8 @@ class Registry:
 
     def __init__(self, scheme: Callable[[], Scheme], store: stores.Store) -> None:
         self._scheme = scheme
+        self._found: dict[str, Resource] = {}
+        self._found_in: Scheme | None = None
         self.store = store
 
     @property
@@ -43,12 +45,13 @@ class Registry:
         Raises:
             KeyError: no such resource is served.
         """
-        plural, _, group = name.partition(".")
-        for version in self.scheme.groups().get(group, ()):
-            found = self.scheme.find(group, version, plural)
-            if found is not None:
-                return found
-        raise KeyError(name)
+        scheme = self._scheme()
+        if scheme is not self._found_in:
+            self._found, self._found_in = {}, scheme
+        resource = self._found.get(name)
+        if resource is None:
+            resource = self._found[name] = _find(scheme, name)
+        return resource
 
     def get(self, resource: str | Resource, namespace: str, name: str) -> Object | None:
         """Read one object; the dict is the caller's own."""
@@ -121,6 +124,15 @@ class Registry:
 
     def _of(self, resource: str | Resource) -> Resource:
         return self.resource(resource) if isinstance(resource, str) else resource
+
+
+def _find(scheme: Scheme, name: str) -> Resource:
+    plural, _, group = name.partition(".")
+    for version in scheme.groups().get(group, ()):
+        found = scheme.find(group, version, plural)
+        if found is not None:
+            return found
+    raise KeyError(name)
 
 
 def _decode(value: bytes) -> Object:

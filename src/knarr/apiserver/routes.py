@@ -10,7 +10,6 @@ from knarr.api import errors
 from knarr.api.scheme import Resource
 from knarr.apiserver import documents, responses, version
 from knarr.apiserver.health import ENDPOINTS, Health
-from knarr.apiserver.metrics import Metrics
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.proxy import backends, containers
 from knarr.apiserver.subresources import binding, eviction, scale, special, virtual
@@ -58,13 +57,11 @@ class Routes:
     Args:
         parts: The server's parts.
         health: Answers for the server's state.
-        metrics: Answers with its figures.
     """
 
-    def __init__(self, parts: Parts, health: Health, metrics: Metrics) -> None:
+    def __init__(self, parts: Parts, health: Health) -> None:
         self._parts = parts
         self._health = health
-        self._metrics = metrics
         self._documents = documents.Documents(parts)
 
     async def serve(self, call: Call) -> Response:
@@ -133,7 +130,7 @@ class Routes:
             case "/version":
                 return await responses.send_object(call, version.info())
             case "/metrics":
-                return self._metrics.to_response()
+                return self._parts.metrics.to_response()
             case "/openid/v1/jwks":
                 return _typed(await responses.send_object(call, issuer.jwks()), "application/jwk-set+json")
             case "/.well-known/openid-configuration":

@@ -69,11 +69,10 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         )
         parts = _assemble(config, store, served)
         stack.push_async_callback(parts.node_agents.aclose)
-        metrics = Metrics()
-        metrics.watch_store(store)
+        parts.metrics.watch_store(store)
         state = _State()
-        routes = Routes(parts, Health(*_checks(state)), metrics)
-        server = ApiServer(Handler(parts, routes, metrics).handle, parts)
+        routes = Routes(parts, Health(*_checks(state)))
+        server = ApiServer(Handler(parts, routes).handle, parts)
         await bootstrap.ensure_objects(parts)
         await _listen(stack, config, server)
         await bootstrap.ensure_service(parts, config.advertise_port or server.port or 443)
@@ -119,6 +118,7 @@ def _assemble(config: Config, store: stores.Store, served: _Served) -> Parts:
         chain=order.build(config, registry, authorizer),
         service_ips=service_ips,
         node_agents=NodeAgents(config, registry),
+        metrics=Metrics(),
         scheme_of=served.get,
     )
 

@@ -73,12 +73,16 @@ class PlainView:
             self._resource.api_version.encode(),
             msgspec.json.encode(metadata),
         )
-        resource, head, skip = self._resource, self._head, len(self._head)
-        shown = (value if value.startswith(head) else objects.in_version(resource, value) for value in values)
-        if not self._is_built_in:
-            return b"%b%b]}" % (start, b",".join(shown))
-        items = b",{".join([value[skip:] for value in shown])
-        return b"%b{%b]}" % (start, items) if items else start + b"]}"
+        resource, head = self._resource, self._head
+        skip = len(head) if self._is_built_in else 1
+        items = [
+            value[skip:] if value.startswith(head) else objects.in_version(resource, value)[skip:] for value in values
+        ]
+        if not items:
+            return start + b"]}"
+        items[0] = b"%b{%b" % (start, items[0])
+        items[-1] += b"]}"
+        return b",{".join(items)
 
     def event(self, event: watches.WatchEvent) -> bytes:
         """Return a line of a watch, the one that all watchers share if it can be."""

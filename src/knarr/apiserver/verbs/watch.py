@@ -15,6 +15,7 @@ from knarr.apiserver import negotiate, options, responses, selection, views
 from knarr.apiserver.errors import too_new, too_old
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.verbs.get import parse_version
+from knarr.kit import metrics
 from knarr.kit.http.messages import Headers, Response
 from knarr.store import backend as backends
 from knarr.store import errors as store_errors
@@ -35,12 +36,19 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
     view = views.of(parts, call, target, form)
     fields = [("cache-control", "no-cache, private"), ("content-type", form.media_type)]
     responses.add_warnings(fields, call)
-    return Response(200, Headers.from_lower(fields), _stream(parts, query, given, view, limit_s))
+    level = parts.metrics.long_running(call.info, call.request.method)
+    return Response(200, Headers.from_lower(fields), _stream(parts, query, given, view, limit_s, level))
 
 
 async def _stream(
-    parts: Parts, query: queries.Query, given: options.ListOptions, view: views.View, limit_s: float
+    parts: Parts,
+    query: queries.Query,
+    given: options.ListOptions,
+    view: views.View,
+    limit_s: float,
+    level: metrics.Level,
 ) -> AsyncIterator[bytes]:
+    level.add(1)
     try:
         watch, initial = _open(parts, query, given)
         with watch:
@@ -59,6 +67,8 @@ async def _stream(
         yield _error_line(err)
     except store_errors.Closed:
         return
+    finally:
+        level.add(-1)
 
 
 def _open(

@@ -24,7 +24,8 @@ async def serve(call: Call, documents: openapi.Documents, path: str) -> Response
     if path == "openapi/v2":
         media_type = openapi.v2_media_type(call.request.headers.get("accept") or "")
         found = await asyncio.to_thread(documents.v2, media_type)
-        return _send(call, found, media_type, [])
+        is_protobuf = media_type == openapi.V2_PROTOBUF
+        return _send(call, found, openapi.V2_PROTOBUF_ANSWER if is_protobuf else media_type, [])
     if path == _V3:
         return Response(200, Headers.from_lower([("content-type", openapi.JSON)]), documents.index)
     name = path.removeprefix(f"{_V3}/")

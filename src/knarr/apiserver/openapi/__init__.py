@@ -22,6 +22,8 @@ Object = dict[str, Any]
 
 JSON = "application/json"
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+V2_PROTOBUF_ANSWER = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+"""What the answer is called: Go's clients cannot parse a media type with "@"."""
 _TITLE = "Kubernetes"
 _LEVEL = 6
 
@@ -48,7 +50,7 @@ def v2_media_type(accept: str) -> str:
     """Return in which form a client takes the document of v2: JSON or V2_PROTOBUF."""
     for clause in accept.split(","):
         media_type = clause.partition(";")[0].strip()
-        if media_type == V2_PROTOBUF:
+        if media_type in (V2_PROTOBUF, V2_PROTOBUF_ANSWER):
             return V2_PROTOBUF
         if media_type in (JSON, "application/*", "*/*"):
             return JSON

@@ -182,3 +182,29 @@ async def test_a_suspended_job_waits() -> None:
             return not (await lab.client.list(core_v1.Pod)).items
 
         await lab.until(stopped)
+
+
+async def test_a_cron_job_runs_each_minute_and_keeps_a_short_history() -> None:
+    async with open_lab("n1") as lab:
+        lab.nodes.exit_codes["ok"] = 0
+        job_spec = batch_v1.JobSpec(template=template("ok", restartPolicy="Never"))
+        spec = batch_v1.CronJobSpec(
+            schedule="* * * * *",
+            jobTemplate=batch_v1.JobTemplateSpec(spec=job_spec),
+            successfulJobsHistoryLimit=2,
+        )
+        await lab.client.create(batch_v1.CronJob(metadata=meta(), spec=spec))
+        await lab.settle(245)
+        jobs = (await lab.client.list(batch_v1.Job)).items
+        assert len(jobs) == 2
+        assert len(await lab.events("SawCompletedJob")) >= 1
+        current = await lab.client.get(batch_v1.CronJob, "x", namespace="default")
+        assert current.status and current.status.lastSuccessfulTime and current.status.lastScheduleTime
+        assert not current.status.active
+        body = {"spec": {"suspend": True}}
+        await lab.client.patch(batch_v1.CronJob, "x", body, PatchType.MERGE, namespace="default")
+        before = current.status.lastScheduleTime
+        await lab.settle(120)
+        current = await lab.client.get(batch_v1.CronJob, "x", namespace="default")
+        assert current.status
+        assert current.status.lastScheduleTime == before

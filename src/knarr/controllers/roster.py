@@ -9,6 +9,7 @@ from typing import Protocol
 from knarr.control import Context
 from knarr.controllers import (
     clusterroleaggregation,
+    cronjob,
     daemonset,
     deployment,
     endpoints,
@@ -45,6 +46,7 @@ ROSTER: tuple[tuple[str, Build], ...] = (
     ("daemon-set-controller", daemonset.build),
     ("statefulset-controller", statefulset_loop.build),
     ("job-controller", job_loop.build),
+    ("cronjob-controller", cronjob.build),
     ("ttl-after-finished-controller", job_loop.build_ttl),
     ("endpointslice-controller", endpointslice.build),
     ("endpoint-controller", endpoints.build),

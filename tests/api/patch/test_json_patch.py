@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from knarr.api import errors
-from knarr.api.patch import json_patch
+from knarr.api.patch import json_patch, merge_patch, strategic_merge_patch
 
 DOCUMENT = {"a": {"b": [1, 2, 3], "c/d": {"~": "x"}}, "t": True, "n": None}
 
@@ -104,3 +104,22 @@ def test_copies_that_double_the_document_are_stopped():
     bomb += [{"op": "copy", "from": "", "path": f"/y{number}"} for number in range(30)]
     with pytest.raises(errors.Unprocessable):
         json_patch(DOCUMENT, bomb)
+
+
+def test_copies_that_nest_the_document_without_end_are_stopped():
+    nest = [{"op": "copy", "from": "", "path": "/a" * 2**power} for power in range(12)]
+    with pytest.raises(errors.Unprocessable):
+        json_patch({"x": 1}, nest)
+
+
+def nested(levels):
+    value = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("apply", [merge_patch, lambda old, patch: strategic_merge_patch(old, patch, None)])
+def test_patches_that_nest_too_deep_are_400(apply):
+    with pytest.raises(errors.BadRequest):
+        apply(nested(3000), nested(3000))

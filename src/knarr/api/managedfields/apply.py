@@ -119,7 +119,10 @@ def _check(live: Object | None, applied: Object, definition: Type, api_version: 
     meta = meta if isinstance(meta, dict) else {}
     if meta.get("managedFields") is not None:
         raise errors.BadRequest("metadata.managedFields must be nil")
-    found = complaints(applied, definition)
+    try:
+        found = complaints(applied, definition)
+    except RecursionError as err:
+        raise errors.BadRequest("error decoding YAML: exceeded max depth") from err
     if found:
         words = found[0] if len(found) == 1 else "\n  ".join(["errors:", *found])
         name = f"{meta.get('namespace') or ''}/{meta.get('name') or ''}"

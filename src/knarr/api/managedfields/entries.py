@@ -68,7 +68,11 @@ def decode(entries: Any, *, trusted: bool = False) -> Owners | None:
             return None
         operation = entry.get("operation")
         fields = entry.get("fieldsV1") or {}
-        if operation not in (APPLY, UPDATE) or not (trusted or is_well_formed(fields)):
+        try:
+            good = trusted or is_well_formed(fields)
+        except RecursionError:
+            good = False
+        if operation not in (APPLY, UPDATE) or not good:
             return None
         version = str(entry.get("apiVersion") or "")
         owner = Owner(

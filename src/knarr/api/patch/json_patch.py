@@ -52,7 +52,9 @@ def json_patch(original: Any, patch: Any) -> Any:
     try:
         for operation in patch:
             _apply(document, operation)
-    except Inapplicable as err:
+        if document.copied_bytes:
+            msgspec.json.encode(document.root)  # copies of copies nest faster than any body could
+    except (Inapplicable, RecursionError) as err:
         raise errors.Unprocessable() from err
     return document.root
 

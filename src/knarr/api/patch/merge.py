@@ -19,11 +19,14 @@ def merge_patch(original: dict[str, Any], patch: Any) -> dict[str, Any]:
         The merged object, sharing with `original` and `patch` what is unchanged.
 
     Raises:
-        BadRequest: `patch` is not an object.
+        BadRequest: `patch` is not an object, or nests too deep.
     """
     if not isinstance(patch, dict):
         raise errors.BadRequest("Invalid JSON Patch")
-    return _merge(original, patch)
+    try:
+        return _merge(original, patch)
+    except RecursionError as err:
+        raise errors.BadRequest("exceeded max depth") from err
 
 
 def _merge(original: Any, patch: dict[str, Any]) -> dict[str, Any]:

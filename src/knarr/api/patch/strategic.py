@@ -38,7 +38,7 @@ def strategic_merge_patch(original: Object, patch: Any, definition: Type | None)
         The merged object, sharing with `original` and `patch` what is unchanged.
 
     Raises:
-        BadRequest: `patch` is not an object, or a directive is malformed.
+        BadRequest: `patch` is not an object or nests too deep, or a directive is malformed.
         Unprocessable: A list element lacks its merge key, or a list of lists is to be merged.
     """
     if not isinstance(patch, dict):
@@ -47,6 +47,8 @@ def strategic_merge_patch(original: Object, patch: Any, definition: Type | None)
         return _merge_maps(original, patch, definition)
     except Inapplicable as err:
         raise errors.Unprocessable() from err
+    except RecursionError as err:
+        raise errors.BadRequest("exceeded max depth") from err
 
 
 def _merge_maps(original: Object, patch: Object, shape: Type | None) -> Object:

@@ -6,8 +6,7 @@ Upstream counterpart: plugin/pkg/admission/limitranger (v1.37).
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from knarr.api import amounts
-from knarr.apiserver.admission import podresources
+from knarr.api import amounts, podresources
 from knarr.apiserver.admission.chain import CREATE, UPDATE, AdmissionRequest, Context, Object, Plugin
 
 ANNOTATION = "kubernetes.io/limit-ranger"

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from knarr.api import amounts
-from knarr.apiserver.admission import quota_usage
+from knarr.api import quota as quota_usage
+from knarr.api.podresources import Amounts, add
 from knarr.apiserver.admission.chain import CREATE, UPDATE, AdmissionRequest, Context, Object, Plugin
-from knarr.apiserver.admission.podresources import Amounts, add
 
 PROMISE_S = 5.0
 """How long something admitted counts though it is not stored: its write has failed, or will be seen before that."""

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from knarr.api import amounts
-from knarr.apiserver.admission import podresources
-from knarr.apiserver.admission.podresources import Amounts
+from knarr.api import amounts, podresources
+from knarr.api.podresources import Amounts
 
 ONE = amounts.NANOS
 _COMPUTE = ("cpu", "memory")

@@ -2,7 +2,7 @@ import pytest
 
 from knarr.api import errors
 from knarr.apiserver import negotiate
-from knarr.apiserver.negotiate import JSON, YAML, Form
+from knarr.apiserver.negotiate import JSON, PROTOBUF, YAML, Form
 
 KUBECTL_GET = (
     "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
@@ -14,6 +14,8 @@ CASES = [
     ("application/yaml", Form(YAML)),
     ("application/json;q=0.5, application/yaml", Form(YAML)),
     ("application/vnd.kubernetes.unknown, application/json", Form(JSON)),
+    ("application/vnd.kubernetes.protobuf,application/json", Form(JSON)),
+    ("application/vnd.kubernetes.protobuf", Form(PROTOBUF)),
     (KUBECTL_GET, Form(JSON, "Table", "v1")),
     ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Form(JSON, "PartialObjectMetadata", "v1")),
     ("application/json;as=Nonsense;g=meta.k8s.io;v=v1, application/json", Form(JSON)),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from knarr.api import protobuf
 from tests.apiserver.conftest import Api, decoded
 
 Object = dict[str, Any]
@@ -102,6 +103,25 @@ async def test_yaml_goes_in_and_out(api: Api) -> None:
     response = await api.call("POST", MAPS, body, content_type="application/yaml", accept="application/yaml")
     assert isinstance(response.body, bytes)
     assert response.body.startswith(b"apiVersion: v1\ndata:\n  k: v\n")
+
+
+async def test_protobuf_goes_in_and_out(api: Api) -> None:
+    kind = protobuf.MEDIA_TYPE
+    body = protobuf.encode({"apiVersion": "v1", **config_map("a", k="v")})
+    response = await api.call("POST", MAPS, body, content_type=kind, accept=kind)
+    assert (response.status, response.headers.get("content-type")) == (201, kind)
+    assert isinstance(response.body, bytes)
+    assert protobuf.decode(response.body)["data"] == {"k": "v"}
+    await api.fails(400, "POST", MAPS, b"nonsense", content_type=kind)
+    await api.fails(400, "POST", MAPS, body[:-20], content_type=kind)
+    response = await api.call("GET", f"{MAPS}?watch=1&timeoutSeconds=1&resourceVersion=0", accept=kind)
+    assert response.headers.get("content-type") == "application/vnd.kubernetes.protobuf;stream=watch"
+    assert isinstance(response.body, bytes)
+    length = int.from_bytes(response.body[:4], "big")
+    assert length + 4 == len(response.body)
+    assert b"ADDED" in response.body[:16]
+    options = protobuf.encode({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0})
+    assert (await api.ok("DELETE", f"{MAPS}/a", options, content_type=kind))["status"] == "Success"
 
 
 async def test_update_needs_the_version_that_was_read(api: Api) -> None:

@@ -6,7 +6,7 @@ Source: k8s.io/apiserver/pkg/endpoints/handlers/{create,rest}.go (v1.37).
 import base64
 from typing import Any
 
-from knarr.api import codec, defaults, errors, schema
+from knarr.api import codec, defaults, errors, protobuf, schema
 from knarr.api.scheme import Resource
 from knarr.apiserver import negotiate, options
 from knarr.apiserver.parts import Call, Parts, Target
@@ -34,24 +34,35 @@ def read(parts: Parts, call: Call, target: Target, field_validation: str) -> Obj
     if target.subresource:
         resource = subresource_kind(parts, target)
     content_type = negotiate.body_media_type(call.request.headers.get("content-type") or "", BODY_TYPES)
-    obj = decode(call, content_type, resource.kind)
+    obj = decode(call, content_type, resource.kind, resource.api_version)
     check_kind(obj, resource)
     repeated: tuple[str, ...] = ()
-    if field_validation != options.IGNORE:
+    if field_validation != options.IGNORE and content_type != negotiate.PROTOBUF:
         repeated = codec.find_duplicates(call.request.body, content_type, obj)
     return settle(parts, call, resource, obj, field_validation, repeated)
 
 
-def decode(call: Call, content_type: str, kind: str = "") -> Object:
+def decode(call: Call, content_type: str, kind: str = "", api_version: str = "v1") -> Object:
     """Decode a request's body.
+
+    Args:
+        call: The request.
+        content_type: The media type of its body.
+        kind: What is expected.
+        api_version: Its version.
 
     Raises:
         BadRequest: it is no object.
     """
+    body = call.request.body
     try:
-        return codec.decode(call.request.body, content_type)
+        if content_type == negotiate.PROTOBUF:
+            return protobuf.decode(body, api_version, kind)
+        return codec.decode(body, content_type)
     except codec.BadBody as err:
-        raise codec.unrecognized(kind or "object", call.request.body, err) from err
+        raise codec.unrecognized(kind or "object", body, err) from err
+    except protobuf.BadMessage as err:
+        raise codec.cannot_handle(err.kind, err.version, kind, err) from err
 
 
 def check_kind(obj: Object, resource: Resource) -> None:

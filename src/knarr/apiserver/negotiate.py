@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from knarr.api import errors
+from knarr.api import errors, protobuf
 
 JSON = "application/json"
 YAML = "application/yaml"
-SERVED = (JSON, YAML)
-"""Media types of responses, the default first. Protobuf and CBOR would be further entries here and in `codec`."""
+PROTOBUF = protobuf.MEDIA_TYPE
+SERVED = (JSON, YAML, PROTOBUF)
+"""Media types of responses, the default first."""
+STREAMED = (JSON, PROTOBUF)
+"""Media types of watches."""
 
 TABLE = "Table"
 PARTIAL = "PartialObjectMetadata"
@@ -55,6 +58,7 @@ def choose(accept: str, transforms: bool = True, served: Sequence[str] = SERVED)
     Raises:
         NotAcceptable: none of them can.
     """
+    protobuf_form: Form | None = None
     for media_type, parameters in _parse(accept or "*/*"):
         found = _match(media_type, served)
         if found is None:
@@ -65,7 +69,13 @@ def choose(accept: str, transforms: bool = True, served: Sequence[str] = SERVED)
             known = transform in _TRANSFORMS and parameters.get("g") == "meta.k8s.io" and version in _META_VERSIONS
             if not (transforms and known):
                 continue
-        return Form(found, transform, version, parameters.get("pretty") == "1")
+        form = Form(found, transform, version, parameters.get("pretty") == "1")
+        if found != PROTOBUF:
+            return form
+        # Objects are kept as JSON: whoever also takes that gets it, for it costs nothing.
+        protobuf_form = protobuf_form or form
+    if protobuf_form is not None:
+        return protobuf_form
     raise errors.NotAcceptable(f"only the following media types are accepted: {', '.join(served)}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from knarr.api import codec
+from knarr.api import codec, errors, protobuf
 from knarr.apiserver import negotiate, options
 from knarr.apiserver.parts import Call
 from knarr.kit.http.messages import Headers, Response
@@ -28,7 +28,9 @@ async def send(call: Call, form: negotiate.Form, body: bytes, status: int = 200)
         body: The object as JSON, transformed already.
         status: The HTTP status code.
     """
-    if form.media_type == negotiate.YAML:
+    if form.media_type == negotiate.PROTOBUF:
+        body = to_protobuf(body)
+    elif form.media_type == negotiate.YAML:
         body = codec.encode_response(msgspec.json.decode(body), codec.YAML)
     elif form.pretty or _is_pretty(call):
         body = msgspec.json.format(body, indent=2) + b"\n"
@@ -44,6 +46,19 @@ async def send_object(call: Call, obj: Any, status: int = 200, *, transforms: bo
     """Answer with an object that is not stored, in the form the caller accepts."""
     form = negotiate.choose(call.request.headers.get("accept") or "", transforms)
     return await send(call, form, msgspec.json.encode(obj), status)
+
+
+def to_protobuf(body: bytes) -> bytes:
+    """Return JSON as protobuf in its envelope.
+
+    Raises:
+        NotAcceptable: the kind has no protobuf form.
+    """
+    try:
+        return protobuf.encode(msgspec.json.decode(body))
+    except protobuf.NotMarshalable as err:
+        accepted = ", ".join(kind for kind in negotiate.SERVED if kind != negotiate.PROTOBUF)
+        raise errors.NotAcceptable(f"only the following media types are accepted: {accepted}") from err
 
 
 def add_warnings(fields: list[tuple[str, str]], call: Call) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from knarr.api import errors
+from knarr.api import errors, protobuf
 from knarr.apiserver import negotiate, options, responses, selection, views
 from knarr.apiserver.errors import too_new, too_old
 from knarr.apiserver.parts import Call, Parts, Target
@@ -29,15 +29,18 @@ _CHUNK_EVENTS = 256
 
 async def serve(parts: Parts, call: Call, target: Target) -> Response:
     """Answer with a stream that ends after `timeoutSeconds`, or when the server chooses."""
-    form = negotiate.choose(call.request.headers.get("accept") or "", served=(negotiate.JSON,))
+    form = negotiate.choose(call.request.headers.get("accept") or "", served=negotiate.STREAMED)
     given = options.list_options(call.values, watch=True)
     query = selection.query(target, given.label_selector, given.field_selector)
     limit_s = _time_limit_s(parts, given)
     view = views.of(parts, call, target, form)
-    fields = [("cache-control", "no-cache, private"), ("content-type", form.media_type)]
+    is_framed = form.media_type == negotiate.PROTOBUF
+    content_type = protobuf.WATCH_MEDIA_TYPE if is_framed else form.media_type
+    fields = [("cache-control", "no-cache, private"), ("content-type", content_type)]
     responses.add_warnings(fields, call)
     level = parts.metrics.long_running(call.info, call.request.method)
-    return Response(200, Headers.from_lower(fields), _stream(parts, query, given, view, limit_s, level))
+    stream = _stream(parts, query, given, view, limit_s, level)
+    return Response(200, Headers.from_lower(fields), _framed(stream) if is_framed else stream)
 
 
 async def _stream(
@@ -111,6 +114,16 @@ async def _follow(
             next_bookmark = now() + BOOKMARK_S
             continue
         yield view.event(events[0]) if len(events) == 1 else b"".join([view.event(event) for event in events])
+
+
+async def _framed(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Turn lines of JSON into protobuf frames."""
+    try:
+        async for lines in stream:
+            events = [msgspec.json.decode(line) for line in lines.splitlines()]
+            yield b"".join([protobuf.frame(event["type"], protobuf.encode(event["object"])) for event in events])
+    finally:
+        await stream.aclose()  # type: ignore[attr-defined]
 
 
 def _time_limit_s(parts: Parts, given: options.ListOptions) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from knarr.api import schema
 from knarr.api.scheme import BUILT_IN, Scheme
-from knarr.apiserver import attributes, bootstrap, tls
+from knarr.apiserver import attributes, bootstrap, eventttl, tls
 from knarr.apiserver.admission import order
 from knarr.apiserver.authn import assembly as authn
 from knarr.apiserver.authn import tokens
@@ -74,7 +74,9 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         routes = Routes(parts, Health(*_checks(state)))
         server = ApiServer(Handler(parts, routes).handle, parts)
         await bootstrap.ensure_objects(parts)
-        await _listen(stack, config, server)
+        supervisor = await stack.enter_async_context(tasks.Supervisor("apiserver", clock=config.clock))
+        supervisor.run("events", lambda: eventttl.run(parts.registry, config.clock))
+        await _listen(stack, config, server, supervisor)
         await bootstrap.ensure_service(parts, config.advertise_port or server.port or 443)
         state.is_ready = True
         try:
@@ -123,7 +125,7 @@ def _assemble(config: Config, store: stores.Store, served: _Served) -> Parts:
     )
 
 
-async def _listen(stack: AsyncExitStack, config: Config, server: ApiServer) -> None:
+async def _listen(stack: AsyncExitStack, config: Config, server: ApiServer, supervisor: tasks.Supervisor) -> None:
     if config.port is None:
         return
     context = tls.server_context(config)
@@ -139,7 +141,6 @@ async def _listen(stack: AsyncExitStack, config: Config, server: ApiServer) -> N
     )
     server.address, server.port = listening.address, listening.port
     if context is not None:
-        supervisor = await stack.enter_async_context(tasks.Supervisor("apiserver", clock=config.clock))
         supervisor.run("certificates", lambda: tls.keep_fresh(context, config, config.clock))
 
 

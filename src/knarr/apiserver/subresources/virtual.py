@@ -5,8 +5,8 @@ Source: pkg/registry/{authorization,authentication,core/componentstatus} (v1.37)
 
 from typing import Any
 
-from knarr.api import errors
-from knarr.apiserver import intake, objects, options, responses
+from knarr.api import codec, errors
+from knarr.apiserver import intake, negotiate, objects, options, responses, views
 from knarr.apiserver.admission.chain import CREATE, AdmissionRequest
 from knarr.apiserver.authn import reviews as token_reviews
 from knarr.apiserver.authz import reviews as access_reviews
@@ -26,7 +26,7 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
     if plural == "bindings":
         return await binding.serve(parts, call, target)
     if plural == "componentstatuses":
-        return await _components(call, target)
+        return await _components(parts, call, target)
     return await _review(parts, call, target)
 
 
@@ -45,19 +45,19 @@ async def _review(parts: Parts, call: Call, target: Target) -> Response:
     return await responses.send_object(call, answer, 201)
 
 
-async def _components(call: Call, target: Target) -> Response:
+async def _components(parts: Parts, call: Call, target: Target) -> Response:
     call.warnings.append("v1 ComponentStatus is deprecated in v1.19+")
-    if target.name:
-        if target.name not in _COMPONENTS:
-            raise errors.NotFound("", "componentstatuses", target.name)
-        return await responses.send_object(
-            call, {"kind": "ComponentStatus", "apiVersion": "v1", **_healthy(target.name)}
-        )
-    items = [_healthy(name) for name in _COMPONENTS]
-    answer = {"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": items}
-    return await responses.send_object(call, answer)
+    form = negotiate.choose(call.request.headers.get("accept") or "")
+    view = views.of(parts, call, target, form)
+    if not target.name:
+        return await responses.send(call, form, view.many([_healthy(name) for name in _COMPONENTS], {}))
+    if target.name not in _COMPONENTS:
+        raise errors.NotFound("", "componentstatuses", target.name)
+    return await responses.send(call, form, view.one(_healthy(target.name)))
 
 
-def _healthy(name: str) -> Object:
+def _healthy(name: str) -> bytes:
     # All of them run in this process: it answers, so they are there.
-    return {"metadata": {"name": name}, "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}]}
+    conditions = [{"type": "Healthy", "status": "True", "message": "ok"}]
+    found = {"kind": "ComponentStatus", "apiVersion": "v1", "metadata": {"name": name}, "conditions": conditions}
+    return codec.encode_response(found)

@@ -101,7 +101,7 @@ def find_duplicates(body: bytes, content_type: str, obj: Object) -> tuple[str, .
         except BadBody:
             return ()
     # A duplicate makes the body longer than its outcome; this passes nearly every body of a program.
-    if len(_encode(obj)) >= len(body.strip()):
+    if len(_encoder.encode(obj)) >= len(body.strip()):
         return ()
     return tuple(f'duplicate field "{path}"' for path in _duplicate_paths(body))
 
@@ -116,7 +116,7 @@ def encode(obj: Mapping[str, Any]) -> bytes:
     for key, value in obj.items():
         if key not in ordered:
             ordered[key] = value
-    return _encode(ordered)
+    return _encoder.encode(ordered)
 
 
 def decode_stored(value: bytes) -> Object:
@@ -127,7 +127,7 @@ def decode_stored(value: bytes) -> Object:
 
 def encode_response(obj: Any, content_type: str = JSON) -> bytes:
     """Encode an answer."""
-    return codec_yaml.encode(obj) if is_yaml(content_type) else _encode(obj)
+    return codec_yaml.encode(obj) if is_yaml(content_type) else _encoder.encode(obj)
 
 
 def unrecognized(kind: str, body: bytes, error: object) -> errors.BadRequest:
@@ -158,27 +158,6 @@ def cannot_handle(found_kind: str, version: str, kind: str, error: object) -> er
 def strict_error(complaints: Iterable[str]) -> str:
     """Join the complaints of strict validation."""
     return f"strict decoding error: {', '.join(complaints)}"
-
-
-def _encode(value: Any) -> bytes:
-    try:
-        return _encoder.encode(value)
-    except OverflowError:
-        return _encoder.encode(_shrink(value))
-
-
-def _shrink(value: Any) -> Any:
-    """Return a value whose integers beyond 64 bits have become floats, as Go reads them."""
-    if isinstance(value, dict):
-        return {key: _shrink(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_shrink(item) for item in value]
-    if type(value) is int and not -(2**63) <= value < 2**64:
-        try:
-            return float(value)
-        except OverflowError:
-            return None
-    return value
 
 
 def _describe(value: Any) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from knarr.api.validation.groups import (
     admissionregistration,
+    apiextensions,
+    apiregistration,
     apps,
     autoscaling,
     batch,
@@ -25,6 +27,8 @@ from knarr.api.validation.rules import Rules
 
 RULES: Mapping[tuple[str, str], Rules] = {
     **admissionregistration.RULES,
+    **apiextensions.RULES,
+    **apiregistration.RULES,
     **apps.RULES,
     **autoscaling.RULES,
     **batch.RULES,

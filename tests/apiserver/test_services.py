@@ -81,6 +81,17 @@ async def test_an_address_cannot_be_changed(api: Api) -> None:
     assert "may not change once set" in status["message"]
 
 
+async def test_each_address_has_an_object_that_says_whose_it_is(api: Api) -> None:
+    made = await api.ok("POST", SERVICES, service("a"))
+    await api.clock.advance(0)
+    path = f"/apis/networking.k8s.io/v1/ipaddresses/{made['spec']['clusterIP']}"
+    found = await api.ok("GET", path)
+    assert found["spec"]["parentRef"] == {"resource": "services", "namespace": "default", "name": "a"}
+    await api.ok("DELETE", f"{SERVICES}/a")
+    await api.clock.advance(0)
+    await api.fails(404, "GET", path)
+
+
 @pytest.mark.parametrize("port", [80, 29999, 32768])
 async def test_node_ports_have_a_range(api: Api, port: int) -> None:
     body = service("a", type="NodePort", ports=[{"port": 80, "nodePort": port}])

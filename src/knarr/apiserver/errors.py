@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from knarr.api import errors
+from knarr.kit.http.connection import Limits
 from knarr.kit.http.messages import Headers, Response
 from knarr.store import errors as store_errors
 
@@ -74,8 +75,9 @@ def reject(status: int, why: str) -> Response:
     """Answer what never reached a handler: bad HTTP, too long a body, a handler that failed."""
     match status:
         case 413:
-            limit = "the request body is too large"
-            error: errors.StatusError = errors.RequestEntityTooLarge(f"Request entity too large: {limit}")
+            error: errors.StatusError = errors.RequestEntityTooLarge(
+                f"Request entity too large: limit is {Limits().body_bytes}"
+            )
         case 400:
             error = errors.BadRequest(why)
         case 500:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from knarr.api import schema
 from knarr.api.scheme import BUILT_IN, Scheme
-from knarr.apiserver import attributes, bootstrap, eventttl, tls
+from knarr.apiserver import attributes, bootstrap, eventttl, ipaddresses, tls
 from knarr.apiserver.admission import order
 from knarr.apiserver.authn import assembly as authn
 from knarr.apiserver.authn import tokens
@@ -76,6 +76,7 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         await bootstrap.ensure_objects(parts)
         supervisor = await stack.enter_async_context(tasks.Supervisor("apiserver", clock=config.clock))
         supervisor.run("events", lambda: eventttl.run(parts.registry, config.clock))
+        supervisor.run("ipaddresses", lambda: ipaddresses.run(parts))
         await _listen(stack, config, server, supervisor)
         await bootstrap.ensure_service(parts, config.advertise_port or server.port or 443)
         state.is_ready = True

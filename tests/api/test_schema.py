@@ -1,7 +1,12 @@
+from datetime import UTC, datetime
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from knarr.api import schema
 from knarr.api.scheme import BUILT_IN
+from knarr.apiserver import tables
 
 DEFINITIONS = schema.built_in()
 CORE, APPS = "io.k8s.api.core.v1", "io.k8s.api.apps.v1"
@@ -184,3 +189,40 @@ def test_every_served_kind_compiles():
     for resource in BUILT_IN:
         walk(DEFINITIONS.get(resource.definition))
     assert len(seen) > 500
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@st.composite
+def objects(draw, type_, depth=0):
+    """Draw something that has the shape of a type, but for what hypothesis puts elsewhere."""
+    if draw(st.integers(0, 12)) == 0 or depth > 6:
+        return draw(JSON)
+    if type_.kind == "object":
+        names = draw(st.lists(st.sampled_from(sorted(type_.fields) or [""]), max_size=3))
+        return {name: draw(objects(type_.fields[name], depth + 1)) for name in names if name}
+    if type_.kind == "list":
+        return draw(st.lists(objects(type_.element, depth + 1), max_size=2))
+    if type_.kind == "map":
+        return draw(st.dictionaries(st.text(max_size=3), objects(type_.element, depth + 1), max_size=2))
+    return draw(st.sampled_from(["", "a", "YQ==", "2020-01-01T00:00:00Z", "1Gi", 0, 1, -1, True, False, 1.5]))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_whatever_comes_is_converted_for_good_or_refused(data):
+    resource = data.draw(st.sampled_from(list(BUILT_IN)))
+    type_ = DEFINITIONS.get(resource.definition)
+    obj = data.draw(objects(type_))
+    try:
+        once = schema.normalize(obj, type_)
+    except schema.DecodeError:
+        return
+    assert schema.check(once, type_) == ()
+    assert schema.normalize(once, type_) == once
+    tables.to_table(resource, [once], now=datetime(2026, 1, 1, tzinfo=UTC))

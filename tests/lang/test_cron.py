@@ -22,6 +22,9 @@ def at(text: str) -> datetime:
         ("0 0 29 2 *", "2026-01-01T00:00", "2028-02-29T00:00"),
         ("@weekly", "2026-01-01T00:00", "2026-01-04T00:00"),
         ("0 12 * JAN,mar ?", "2026-01-31T12:00", "2026-03-01T12:00"),
+        ("0 0 */2 * 1", "2026-01-01T00:00", "2026-01-03T00:00"),  # a step is no "*": odd days, or any Monday
+        ("@every 1h30m", "2026-01-01T00:00:10", "2026-01-01T01:30:10"),
+        ("TZ=Europe/Berlin 0 3 * * *", "2026-01-01T12:00", "2026-01-02T02:00"),
     ],
 )
 def test_next_time(schedule: str, after: str, expected: str) -> None:
@@ -42,15 +45,21 @@ def test_fields_are_meant_in_a_time_zone_and_skipped_hours_are_skipped() -> None
 @pytest.mark.parametrize(
     ("schedule", "message"),
     [
-        ("* * * *", "expected exactly 5 fields, found 4"),
+        ("", "empty spec string"),
+        ("* * * *", "expected exactly 5 fields, found 4: [* * * *]"),
         ("60 * * * *", "end of range (60) above maximum (59): 60"),
         ("*/0 * * * *", "step of range should be a positive number: */0"),
         ("5-2 * * * *", "beginning of range (5) beyond end of range (2): 5-2"),
-        ("x * * * *", "failed to parse int from x: x"),
+        ("x * * * *", 'failed to parse int from x: strconv.Atoi: parsing "x": invalid syntax'),
+        ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
+        ("*/2/3 * * * *", "too many slashes: */2/3"),
+        ("@never", "unrecognized descriptor: @never"),
+        ("@every x", 'failed to parse duration @every x: time: invalid duration "x"'),
+        ("TZ=No/Where * * * * *", "provided bad location No/Where: unknown time zone No/Where"),
         ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
     ],
 )
 def test_what_is_no_schedule_says_where(schedule: str, message: str) -> None:
     with pytest.raises(ValueError) as caught:
         cron.parse(schedule)
-    assert message in str(caught.value)
+    assert str(caught.value) == message

@@ -1,16 +1,22 @@
-"""Cron schedules: five fields, names, steps, ranges and the @ shorthands; what they mean and when they come next.
+"""Cron schedules: five fields, or one of the @ names.
 
-Pure: a schedule and a time give the next time. Where both day fields are restricted, either suffices, as in cron since ever.
+A field is "*", a number, a name, a range, each perhaps with a step ("*/5", "1-30/2"), or several with commas. If neither day of
+month nor day of week is "*", a day matches when either does.
 
-Source: github.com/robfig/cron/v3 (ParseStandard), which upstream's CronJobs use.
+Source: robfig/cron v3 ParseStandard, whose messages users see.
 """
 
+import calendar
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_SHORTHANDS = {
+_MONTHS = {
+    "jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6, "jul": 7, "aug": 8, "sep": 9, "oct": 10, "nov": 11, "dec": 12,
+}  # fmt: skip
+_DAYS = {"sun": 0, "mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6}
+_NAMED = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
     "@monthly": "0 0 1 * *",
@@ -19,8 +25,10 @@ _SHORTHANDS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_SEARCH_YEARS = 5
-"""A schedule that has no time within this many years, such as 30 February, has none."""
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", re.ASCII)
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
+_YEARS_AHEAD = 5
+_STARS = {"*", "?", "*/1", "?/1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +42,20 @@ _FIELDS = (
     _Bounds(0, 59, {}),
     _Bounds(0, 23, {}),
     _Bounds(1, 31, {}),
-    _Bounds(1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
-    _Bounds(0, 6, {name: number for number, name in enumerate(_DAYS)}),
+    _Bounds(1, 12, _MONTHS),
+    _Bounds(0, 6, _DAYS),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When something is due.
+    """When something runs.
 
     Attributes:
-        minutes: Of the hour.
-        hours: Of the day.
-        days: Of the month.
-        months: Of the year.
-        weekdays: 0 is Sunday.
-        any_day: Whether the day of the month is "*".
-        any_weekday: Whether the day of the week is "*".
+        minutes, hours, days, months, weekdays: The numbers that match; Sunday is 0.
+        either_day: Whether a day matches by its date or its weekday; otherwise by both.
+        every_s: For "@every": seconds between two runs, and nothing else counts; otherwise 0.
+        zone: The zone named in the schedule itself, or None.
     """
 
     minutes: frozenset[int]
@@ -58,22 +63,27 @@ class Schedule:
     days: frozenset[int]
     months: frozenset[int]
     weekdays: frozenset[int]
-    any_day: bool
-    any_weekday: bool
+    either_day: bool = False
+    every_s: int = 0
+    zone: tzinfo | None = None
 
     def next_after(self, time: datetime, zone: tzinfo = UTC) -> datetime | None:
         """Return the first time after `time`, in UTC, or None if there is none for years.
 
         Args:
             time: Aware.
-            zone: In which the fields are meant.
+            zone: In which the fields are meant; one that the schedule names itself goes before.
         """
+        if self.every_s:
+            return time.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=self.every_s)
+        zone = self.zone or zone
         local = time.astimezone(zone).replace(second=0, microsecond=0, tzinfo=None) + timedelta(minutes=1)
-        limit = local.year + _SEARCH_YEARS
+        limit = local.year + _YEARS_AHEAD
         while local.year <= limit:
             if local.month not in self.months:
-                local = _first_of_next_month(local)
-            elif not self._has_day(local):
+                days = calendar.monthrange(local.year, local.month)[1] - local.day + 1
+                local = local.replace(hour=0, minute=0) + timedelta(days=days)
+            elif not self._matches_day(local):
                 local = local.replace(hour=0, minute=0) + timedelta(days=1)
             elif local.hour not in self.hours:
                 local = local.replace(minute=0) + timedelta(hours=1)
@@ -81,73 +91,104 @@ class Schedule:
                 local += timedelta(minutes=1)
             else:
                 found = local.replace(tzinfo=zone).astimezone(UTC)
-                # A local time that the clock skips or repeats may lie before; cron then takes the next one.
+                # A time that daylight saving skips does not exist; one that it repeats may lie before `time`.
                 if found > time and found.astimezone(zone).replace(tzinfo=None) == local:
                     return found
                 local += timedelta(minutes=1)
         return None
 
-    def _has_day(self, day: datetime) -> bool:
-        in_month, in_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
-        return (in_month and in_week) if self.any_day or self.any_weekday else (in_month or in_week)
+    def _matches_day(self, local: datetime) -> bool:
+        date, weekday = local.day in self.days, (local.weekday() + 1) % 7 in self.weekdays
+        return date or weekday if self.either_day else date and weekday
 
 
 def parse(text: str) -> Schedule:
     """Read a schedule.
 
+    Args:
+        text: "0 3 * * 1-5", "@daily", "@every 1h30m", perhaps with "TZ=Europe/Berlin " or "CRON_TZ=… " before it.
+
     Raises:
-        ValueError: it is not one; the message says which part.
+        ValueError: It is none; the message is upstream's.
     """
-    parts = _SHORTHANDS.get(text.strip(), text).split()
-    if len(parts) != len(_FIELDS):
-        raise ValueError(f"expected exactly 5 fields, found {len(parts)}: [{' '.join(parts)}]")
-    minutes, hours, days, months, weekdays = (_parse_field(*pair) for pair in zip(parts, _FIELDS, strict=True))
-    return Schedule(minutes, hours, days, months, weekdays, _is_any(parts[2]), _is_any(parts[4]))
+    if not text:
+        raise ValueError("empty spec string")
+    zone = None
+    if text.startswith(("TZ=", "CRON_TZ=")):
+        name, _, text = text.partition("=")[2].partition(" ")
+        try:
+            zone = ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as err:
+            raise ValueError(f"provided bad location {name}: unknown time zone {name}") from err
+        text = text.strip()
+    if text.startswith("@"):
+        return _parse_named(text, zone)
+    fields = text.split()
+    if len(fields) != len(_FIELDS):
+        raise ValueError(f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]")
+    return _schedule(fields, zone)
 
 
-def _parse_field(text: str, bounds: _Bounds) -> frozenset[int]:
+def _schedule(fields: list[str], zone: tzinfo | None) -> Schedule:
+    minutes, hours, days, months, weekdays = (_field(one, bounds) for one, bounds in zip(fields, _FIELDS, strict=True))
+    stars = [any(part in _STARS for part in fields[place].split(",")) for place in (2, 4)]
+    return Schedule(minutes, hours, days, months, weekdays, either_day=not any(stars), zone=zone)
+
+
+def _parse_named(text: str, zone: tzinfo | None) -> Schedule:
+    if text in _NAMED:
+        return _schedule(_NAMED[text].split(), zone)
+    if text.startswith("@every "):
+        duration = text.removeprefix("@every ")
+        parts = _DURATION.findall(duration)
+        if not parts or "".join(number + unit for number, unit in parts) != duration:
+            raise ValueError(f'failed to parse duration {text}: time: invalid duration "{duration}"')
+        seconds = int(sum(float(number) * _SECONDS[unit] for number, unit in parts))
+        nothing: frozenset[int] = frozenset()
+        return Schedule(nothing, nothing, nothing, nothing, nothing, every_s=max(seconds, 1), zone=zone)
+    raise ValueError(f"unrecognized descriptor: {text}")
+
+
+def _field(text: str, bounds: _Bounds) -> frozenset[int]:
     found: set[int] = set()
     for part in text.split(","):
-        found |= _parse_range(part, bounds)
+        if part:
+            found |= _range(part, bounds)
     return frozenset(found)
 
 
-def _parse_range(text: str, bounds: _Bounds) -> set[int]:
-    span, slash, step_text = text.partition("/")
-    first_text, dash, last_text = span.partition("-")
-    if first_text in ("*", "?"):
-        first, last = bounds.low, bounds.high
+def _range(text: str, bounds: _Bounds) -> set[int]:
+    span, *steps = text.split("/")
+    ends = span.split("-")
+    if ends[0] in ("*", "?"):
+        low, high = bounds.low, bounds.high
     else:
-        first = _number(first_text, bounds, text)
-        last = _number(last_text, bounds, text) if dash else (bounds.high if slash else first)
+        low = _number(ends[0], bounds.names)
+        if len(ends) > 2:
+            raise ValueError(f"too many hyphens: {text}")
+        high = _number(ends[1], bounds.names) if len(ends) == 2 else low
     step = 1
-    if slash:
-        if not step_text.isdigit():
-            raise ValueError(f"failed to parse int from {step_text}: {text}")
-        step = int(step_text)
-        if step == 0:
-            raise ValueError(f"step of range should be a positive number: {text}")
-    if first < bounds.low:
-        raise ValueError(f"beginning of range ({first}) below minimum ({bounds.low}): {text}")
-    if last > bounds.high:
-        raise ValueError(f"end of range ({last}) above maximum ({bounds.high}): {text}")
-    if first > last:
-        raise ValueError(f"beginning of range ({first}) beyond end of range ({last}): {text}")
-    return set(range(first, last + 1, step))
+    if len(steps) > 1:
+        raise ValueError(f"too many slashes: {text}")
+    if steps:
+        step = _number(steps[0], {})
+        if len(ends) == 1 and ends[0] not in ("*", "?"):
+            high = bounds.high
+    if low < bounds.low:
+        raise ValueError(f"beginning of range ({low}) below minimum ({bounds.low}): {text}")
+    if high > bounds.high:
+        raise ValueError(f"end of range ({high}) above maximum ({bounds.high}): {text}")
+    if low > high:
+        raise ValueError(f"beginning of range ({low}) beyond end of range ({high}): {text}")
+    if step == 0:
+        raise ValueError(f"step of range should be a positive number: {text}")
+    return set(range(low, high + 1, step))
 
 
-def _number(text: str, bounds: _Bounds, whole: str) -> int:
-    named = bounds.names.get(text.lower())
+def _number(text: str, names: dict[str, int]) -> int:
+    named = names.get(text.lower())
     if named is not None:
         return named
-    if not text.isdigit():
-        raise ValueError(f"failed to parse int from {text}: {whole}")
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise ValueError(f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax')
     return int(text)
-
-
-def _is_any(text: str) -> bool:
-    return text.partition("/")[0] in ("*", "?")
-
-
-def _first_of_next_month(time: datetime) -> datetime:
-    return (time.replace(day=1, hour=0, minute=0) + timedelta(days=32)).replace(day=1)

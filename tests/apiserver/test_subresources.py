@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 from knarr.api.user import ALL_AUTHENTICATED, User
 from tests.apiserver.conftest import Api, decoded
-from tests.apiserver.test_verbs import DEPLOYMENTS, MERGE, PODS, deployment, pod
+from tests.apiserver.test_verbs import DEPLOYMENTS, MERGE, PODS, TABLE, deployment, pod
 
 Object = dict[str, Any]
 
@@ -45,6 +45,12 @@ async def test_scale_shows_and_changes_replicas(api: Api) -> None:
     assert (found["spec"]["replicas"], found["metadata"]["generation"]) == (5, 3)
     status = await api.fails(422, "PATCH", f"{DEPLOYMENTS}/web/scale", {"spec": {"replicas": -1}}, content_type=MERGE)
     assert "spec.replicas: Invalid value: -1: must be greater than or equal to 0" in status["message"]
+
+
+async def test_scale_as_a_table(api: Api) -> None:
+    await api.ok("POST", DEPLOYMENTS, deployment("web"))
+    table = await api.ok("GET", f"{DEPLOYMENTS}/web/scale", accept=TABLE)
+    assert table["rows"][0]["cells"][:3] == ["web", 1, 0]
 
 
 async def test_a_pod_is_bound_once(api: Api) -> None:

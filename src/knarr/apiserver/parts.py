@@ -80,7 +80,7 @@ class Parts:
 
     def now(self) -> str:
         """Return the time as the API writes it, to the second."""
-        return self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return f"{self.clock.now().isoformat()[:19]}Z"
 
 
 @dataclass(slots=True)

@@ -5,9 +5,9 @@ Source: ScaleREST in pkg/registry/apps/{deployment,replicaset,statefulset}/stora
 
 from typing import Any
 
-from knarr.api import errors, field, labels
+from knarr.api import codec, errors, field, labels
 from knarr.api.scheme import Resource
-from knarr.apiserver import intake, metadata, negotiate, objects, options, ownership, responses
+from knarr.apiserver import intake, metadata, negotiate, objects, options, ownership, responses, views
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.strategies import table
 from knarr.apiserver.verbs import patch, writing
@@ -24,7 +24,7 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
         entry = parts.store.get(target.key)
         if entry is None:
             raise target.not_found()
-        return await responses.send_object(call, to_scale(objects.decode(entry.value)))
+        return await _send(parts, call, target, entry.value)
     kind = intake.subresource_kind(parts, target)
     if call.info.verb == "update":
         return await _update(parts, call, target, kind)
@@ -111,4 +111,12 @@ async def _write(
 ) -> Response:
     prepare = table.of(target.stored).on_update
     written = await writing.update(parts, call, target, make, write, prepare=prepare, options_kind=options_kind)
-    return await responses.send_object(call, to_scale(objects.decode(written.value)))
+    return await _send(parts, call, target, written.value)
+
+
+async def _send(parts: Parts, call: Call, target: Target, value: bytes) -> Response:
+    form = negotiate.choose(call.request.headers.get("accept") or "")
+    kind = intake.subresource_kind(parts, target)
+    view = views.of(parts, call, Target(kind, kind, "", target.namespace, target.name), form)
+    scale = to_scale(objects.decode(value))
+    return await responses.send(call, form, view.one(codec.encode_response(scale)))

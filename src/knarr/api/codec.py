@@ -1,4 +1,4 @@
-"""Bytes to objects and back: JSON, YAML and protobuf bodies, stored values, responses, and what is said of broken bodies.
+"""Bytes to objects and back: JSON and YAML bodies, stored values, responses, and what is said of broken bodies.
 
 A body that cannot be read raises `BadBody` with upstream's words. Duplicate fields are looked for only if the caller asks, as
 strict validation does, and then only if the body is longer than what came of it.
@@ -12,12 +12,10 @@ from typing import Any
 
 import msgspec
 
-from knarr.api import codec_protobuf, codec_syntax, codec_yaml, errors
-from knarr.api.codec_protobuf import ProtobufError
+from knarr.api import codec_syntax, codec_yaml, errors
 from knarr.api.codec_yaml import YamlError
 
 JSON = "application/json"
-PROTOBUF = codec_protobuf.PROTOBUF
 YAML = "application/yaml"
 _YAML_TYPES = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "application/apply-patch+yaml"})
 _SUMMARY_LENGTH = 30
@@ -59,17 +57,12 @@ def decode(body: bytes, content_type: str = JSON) -> Object:
 
     Args:
         body: The body, at most as long as the server takes.
-        content_type: Its Content-Type; anything but YAML and protobuf is read as JSON.
+        content_type: Its Content-Type; anything but YAML is read as JSON.
 
     Raises:
-        BadBody: it is none of these, or no object.
+        BadBody: it is no JSON or YAML, or no object.
     """
     prefix = "couldn't get version/kind; json parse error: "
-    if media_type(content_type) == PROTOBUF:
-        try:
-            return codec_protobuf.decode(body)
-        except ProtobufError as error:
-            raise BadBody(str(error)) from None
     try:
         value = decode_value(body, content_type)
     except BadBody as error:
@@ -93,8 +86,6 @@ def find_duplicates(body: bytes, content_type: str, obj: Object) -> tuple[str, .
         content_type: Its Content-Type.
         obj: What `decode` made of it.
     """
-    if media_type(content_type) == PROTOBUF:
-        return ()
     if is_yaml(content_type):
         try:
             return tuple(_decode_yaml(body)[1])

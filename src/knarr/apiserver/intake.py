@@ -13,7 +13,7 @@ from knarr.apiserver.parts import Call, Parts, Target
 
 Object = dict[str, Any]
 
-BODY_TYPES = (negotiate.JSON, negotiate.YAML, codec.PROTOBUF)
+BODY_TYPES = (negotiate.JSON, negotiate.YAML, negotiate.PROTOBUF)
 _OPTIONS_GROUPS = {"", "v1", "meta.k8s.io/v1", "v1beta1", "meta.k8s.io/v1beta1"}
 
 

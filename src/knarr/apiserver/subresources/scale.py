@@ -76,8 +76,9 @@ async def _patch(parts: Parts, call: Call, target: Target, kind: Resource) -> Re
         scale = to_scale(old)
         if patch_type == patch.APPLY:
             applied = intake.decode(call, "application/yaml", kind.kind)
-            replicas = (applied.get("spec") or {}).get("replicas")
-            changed = {**scale, "spec": {"replicas": replicas} if replicas is not None else scale["spec"]}
+            spec = applied.get("spec")
+            merged = {**scale["spec"], **spec} if isinstance(spec, dict) else scale["spec"] if spec is None else spec
+            changed = {**scale, "spec": merged}
         else:
             changed = patch.patched(parts, patch_type, scale, call.request.body, parts.type_of(kind))
         changed = intake.settle(parts, call, kind, writing.copy(changed), write.field_validation)

@@ -83,13 +83,14 @@ async def _patch(
 
     async def make(old: Object) -> Object:
         result = writing.copy(patched(parts, patch_type, old, body, definition))
-        metadata.check_name(target, objects.metadata_of(result))
         try:
             result = intake.settle(parts, call, target.resource, result, write.field_validation)
         except errors.BadRequest as err:
             shown = body[:_SHOWN_BYTES].decode(errors="replace")
             words = err.message.rpartition(" cannot be handled as a ")[2].partition(": ")[2] or err.message
             raise errors.Invalid("", "", "", [field.invalid(field.Path("patch"), shown, words)]) from err
+        metadata.check_name(target, objects.metadata_of(result))
+        metadata.check_name(target, objects.metadata_of(result))
         return ownership.track(parts, call, target, old, result, write)
 
     return await writing.update(parts, call, target, make, write, prepare=prepare, options_kind="PatchOptions")

@@ -222,14 +222,15 @@ class TooManyRequests(StatusError):
     """Raised when the caller should come back later.
 
     Args:
-        retry_after_s: Seconds, also sent as Retry-After.
+        retry_after_s: Seconds, also sent as Retry-After; 0 leaves it to the caller.
     """
 
     code = 429
     reason = "TooManyRequests"
 
     def __init__(self, message: str, *, retry_after_s: int = 1, details: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message, details={**(details or {}), "retryAfterSeconds": retry_after_s})
+        wait = {"retryAfterSeconds": retry_after_s} if retry_after_s else {}
+        super().__init__(message, details={**(details or {}), **wait})
 
 
 class ServerTimeout(StatusError):

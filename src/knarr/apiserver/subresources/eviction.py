@@ -103,7 +103,7 @@ def take(budget: Object, pod_name: str, now: str) -> None:
     name, status = budget["metadata"]["name"], budget.setdefault("status", {})
     if (status.get("observedGeneration") or 0) < (budget["metadata"].get("generation") or 0):
         words = f"The disruption budget {name} is still being processed by the server."
-        raise _too_many("Cannot evict pod as it would violate the pod's disruption budget.", words)
+        raise _too_many("Cannot evict pod as it would violate the pod's disruption budget.", words, _RETRY_AFTER_S)
     allowed = status.get("disruptionsAllowed") or 0
     if allowed < 0:
         raise errors.Forbidden("policy", "poddisruptionbudget", name, "pdb disruptions allowed is negative")
@@ -124,9 +124,9 @@ def take(budget: Object, pod_name: str, now: str) -> None:
     status.setdefault("disruptedPods", {})[pod_name] = now
 
 
-def _too_many(message: str, why: str) -> errors.TooManyRequests:
+def _too_many(message: str, why: str, retry_after_s: int = 0) -> errors.TooManyRequests:
     causes = [{"reason": "DisruptionBudget", "message": why}]
-    return errors.TooManyRequests(message, retry_after_s=_RETRY_AFTER_S, details={"causes": causes})
+    return errors.TooManyRequests(message, retry_after_s=retry_after_s, details={"causes": causes})
 
 
 def _selects(budget: Object, pod: Object) -> bool:

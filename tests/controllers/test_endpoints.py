@@ -118,3 +118,53 @@ async def test_services_without_selector_are_left_alone() -> None:
             return bool(await addresses(lab, "manual"))
 
         await lab.until(filled)
+
+
+async def test_endpoints_written_by_hand_are_mirrored() -> None:
+    async with open_lab() as lab:
+        made = service("manual")
+        assert made.spec
+        made.spec.selector = None
+        await lab.client.create(made)
+        subset = core_v1.EndpointSubset(
+            addresses=[core_v1.EndpointAddress(ip="192.0.2.1")], ports=[core_v1.EndpointPort(port=8080, name="http")]
+        )
+        endpoints = core_v1.Endpoints(metadata=meta_v1.ObjectMeta(name="manual", namespace="default"), subsets=[subset])
+        await lab.client.create(endpoints)
+
+        async def mirrored() -> bool:
+            return await addresses(lab, "manual") == {"192.0.2.1": True}
+
+        await lab.until(mirrored)
+        body = {"subsets": [{"addresses": [{"ip": "192.0.2.2"}], "ports": [{"port": 8080, "name": "http"}]}]}
+        await lab.client.patch(core_v1.Endpoints, "manual", body, PatchType.MERGE, namespace="default")
+
+        async def followed() -> bool:
+            return await addresses(lab, "manual") == {"192.0.2.2": True}
+
+        await lab.until(followed)
+        await lab.client.delete(core_v1.Endpoints, "manual", namespace="default")
+
+        async def gone() -> bool:
+            return not await addresses(lab, "manual")
+
+        await lab.until(gone)
+
+
+async def test_a_replication_controller_keeps_its_pods() -> None:
+    async with open_lab("n1") as lab:
+        template = core_v1.PodTemplateSpec(
+            metadata=meta_v1.ObjectMeta(labels={"app": "old"}),
+            spec=core_v1.PodSpec(containers=[core_v1.Container(name="c", image="x")]),
+        )
+        controller = core_v1.ReplicationController(
+            metadata=meta_v1.ObjectMeta(name="old", namespace="default"),
+            spec=core_v1.ReplicationControllerSpec(replicas=2, selector={"app": "old"}, template=template),
+        )
+        await lab.client.create(controller)
+
+        async def ready() -> bool:
+            status = (await lab.client.get(core_v1.ReplicationController, "old", namespace="default")).status
+            return status is not None and status.readyReplicas == status.replicas == 2
+
+        await lab.until(ready)

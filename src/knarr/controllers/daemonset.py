@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from lightkube.models import apps_v1, core_v1
+from lightkube.models import apps_v1, core_v1, meta_v1
 from msgspec.structs import replace
 
 from knarr.api import errors, intstr
-from knarr.client import DeleteOptions
-from knarr.control import Context, expectations, informer, loop, owners, selectors
-from knarr.controllers import batches, claims, history, nodes, statuses
+from knarr.control import Context, informer, loop, owners, selectors
+from knarr.controllers import batches, history, nodes, statuses
 from knarr.controllers import pods as podinfo
+from knarr.controllers.podcontrol import PodControl
 
 BURST = 250
 FAILED_RETRY_S = 5.0
@@ -194,13 +194,11 @@ class Reconciler:
         self._client = context.client
         self._clock = context.clock
         self._recorder = context.recorder
-        self._expectations = expectations.Expectations(context.clock)
         self._daemon_sets = context.informers.of(apps_v1.DaemonSet)
         self._revisions = context.informers.of(apps_v1.ControllerRevision)
         self._revisions.add_index(owners.INDEX, owners.by_controller)
         self._nodes = context.informers.of(core_v1.Node)
-        self._pods = context.informers.of(core_v1.Pod)
-        self._pods.add_index(owners.INDEX, owners.by_controller)
+        self.pods = PodControl(context, "DaemonSet", self._daemon_sets, _selector_of)
 
     async def reconcile(self, request: loop.Request) -> loop.Result:
         """Write the history, create or delete pods, then tell the status."""
@@ -220,9 +218,8 @@ class Reconciler:
         digest = history.hash_of(revision, HASH)
         observed = await self._observe(daemon_set, digest)
         failure: errors.StatusError | None = None
-        uid = daemon_set.metadata.uid or ""
         planned = Plan()
-        if self._expectations.is_fulfilled(uid):
+        if self.pods.is_settled(daemon_set):
             planned = plan(observed)
             failure = await self._act(daemon_set, planned, digest)
             if not (planned.create or planned.delete):
@@ -235,27 +232,6 @@ class Reconciler:
         if failure is not None and not batches.is_namespace_going(failure):
             raise failure
         return loop.Result(requeue_after_s=self._again_s(observed))
-
-    def requests_of_pod(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> Iterable[loop.Request]:
-        """Name the DaemonSets that a pod belongs to, or could, and count down what was expected."""
-        pod = new if new is not None else old
-        assert pod is not None and pod.metadata
-        found: dict[loop.Request, None] = {}
-        for one in (old, new):
-            reference = owners.controller_of(one) if one is not None else None
-            if reference is not None and reference.kind == "DaemonSet":
-                found[loop.Request(pod.metadata.namespace or "", reference.name)] = None
-        reference = owners.controller_of(pod)
-        if reference is None:
-            for daemon_set in self._daemon_sets.list(pod.metadata.namespace or "") if new is not None else ():
-                if daemon_set.spec and selectors.matches(daemon_set.spec.selector, pod.metadata.labels):
-                    found[loop.Request(*informer.key_of(daemon_set))] = None
-            return found
-        if old is None:
-            self._expectations.saw_creation(reference.uid)
-        if new is None or pod.metadata.deletionTimestamp is not None:
-            self._expectations.saw_deletion(reference.uid, pod.metadata.uid or "")
-        return found
 
     def requests_of_node(self, old: core_v1.Node | None, new: core_v1.Node | None) -> Iterable[loop.Request]:
         """Name all DaemonSets when a node came or went, or its labels or taints changed."""
@@ -279,55 +255,23 @@ class Reconciler:
         return self._revisions.by_index(owners.INDEX, (daemon_set.metadata.uid or "") if daemon_set.metadata else "")
 
     async def _observe(self, daemon_set: apps_v1.DaemonSet, digest: str) -> Observed:
-        assert daemon_set.metadata and daemon_set.spec
-        uid, namespace = daemon_set.metadata.uid or "", daemon_set.metadata.namespace or ""
-        orphans = [pod for pod in self._pods.by_index(owners.INDEX, "") if informer.key_of(pod)[0] == namespace]
-        candidates = [*self._pods.by_index(owners.INDEX, uid), *orphans]
-        controlled = await claims.claim(self._client, daemon_set, candidates, daemon_set.spec.selector)
+        controlled = await self.pods.claim(daemon_set)
         by_node: dict[str, list[core_v1.Pod]] = {}
         for pod in controlled:
             by_node.setdefault(target_node(pod), []).append(pod)
         return Observed(daemon_set, self._nodes.list(), by_node, digest, self._clock.now())
 
     async def _act(self, daemon_set: apps_v1.DaemonSet, planned: Plan, digest: str) -> errors.StatusError | None:
-        assert daemon_set.metadata
-        uid = daemon_set.metadata.uid or ""
         for pod in planned.failed:
             namespace, name = informer.key_of(pod)
             text = f"Found failed daemon pod {namespace}/{name} on node {target_node(pod)}, will try to kill it"
             self._recorder.warning(daemon_set, "FailedDaemonPod", text)
-
-        async def create_one(node: str) -> None:
-            try:
-                created = await self._client.create(pod_for(daemon_set, node, digest))
-            except errors.StatusError as err:
-                if not batches.is_namespace_going(err):
-                    self._recorder.warning(daemon_set, "FailedCreate", f"Error creating: {err}")
-                raise
-            self._recorder.normal(daemon_set, "SuccessfulCreate", f"Created pod: {informer.key_of(created)[1]}")
-
-        async def delete_one(pod: core_v1.Pod) -> None:
-            assert pod.metadata
-            namespace, name = informer.key_of(pod)
-            try:
-                options = DeleteOptions(uid=pod.metadata.uid or "")
-                await self._client.delete(core_v1.Pod, name, namespace=namespace, options=options)
-            except errors.StatusError as err:
-                self._expectations.saw_deletion(uid, pod.metadata.uid or "")
-                if not isinstance(err, errors.NotFound):
-                    self._recorder.warning(daemon_set, "FailedDelete", f"Error deleting: {err}")
-                    raise
-            else:
-                self._recorder.normal(daemon_set, "SuccessfulDelete", f"Deleted pod: {name}")
-
-        failure: errors.StatusError | None = None
-        create = planned.create[:BURST]
-        going = [pod for pod in planned.delete if pod.metadata and pod.metadata.deletionTimestamp is None][:BURST]
-        self._expectations.expect(uid, len(create), {pod.metadata.uid or "" for pod in going if pod.metadata})
-        if create:
-            succeeded, failure = await batches.slow_start(create, create_one)
-            self._expectations.saw_creation(uid, len(create) - succeeded)
-        return await batches.all_at_once(going, delete_one) or failure
+        return await self.pods.change(
+            daemon_set,
+            create=planned.create[:BURST],
+            delete=planned.delete[:BURST],
+            make=lambda node: pod_for(daemon_set, node, digest),
+        )
 
     async def _prune(
         self, daemon_set: apps_v1.DaemonSet, revision: apps_v1.ControllerRevision, observed: Observed
@@ -355,8 +299,8 @@ def build(context: Context) -> loop.Controller:
     """Assemble the controller."""
     reconciler = Reconciler(context)
     controller = loop.Controller("daemonset", reconciler, context, workers=2)
-    controller.watch(apps_v1.DaemonSet, loop.itself)
-    controller.watch_changes(core_v1.Pod, reconciler.requests_of_pod)
+    controller.watch_changes(apps_v1.DaemonSet, reconciler.pods.requests_of_owner)
+    controller.watch_changes(core_v1.Pod, reconciler.pods.requests_of)
     controller.watch_changes(core_v1.Node, reconciler.requests_of_node)
     controller.watch(apps_v1.ControllerRevision, _request_of_revision)
     return controller
@@ -502,3 +446,7 @@ def _request_of_revision(revision: apps_v1.ControllerRevision) -> Iterable[loop.
     if reference is None or reference.kind != "DaemonSet":
         return ()
     return (loop.Request(informer.key_of(revision)[0], reference.name),)
+
+
+def _selector_of(daemon_set: apps_v1.DaemonSet) -> meta_v1.LabelSelector | None:
+    return daemon_set.spec.selector if daemon_set.spec else None

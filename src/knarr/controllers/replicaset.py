@@ -7,18 +7,19 @@ Upstream counterpart: pkg/controller/replicaset.
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from lightkube.models import apps_v1, core_v1
+from lightkube.models import apps_v1, core_v1, meta_v1
 from msgspec.structs import replace
 
 from knarr.api import errors
-from knarr.client import DeleteOptions
-from knarr.control import Context, expectations, informer, loop, owners, selectors
-from knarr.controllers import batches, claims, statuses
+from knarr.control import Context, informer, loop, owners
+from knarr.controllers import batches, statuses
 from knarr.controllers import pods as podinfo
+from knarr.controllers.podcontrol import PodControl
 
 BURST = 500
 """Most pods created or deleted in one go."""
@@ -126,159 +127,110 @@ def _labels(pod: core_v1.Pod) -> Mapping[str, str]:
     return (pod.metadata.labels or {}) if pod.metadata else {}
 
 
+@dataclass(frozen=True, slots=True)
+class Flavor:
+    """What makes a kind of replicated pods: ReplicaSets, or the older ReplicationControllers.
+
+    Attributes:
+        model: The kind.
+        name: As owner references name it.
+        view: Shows an object as a ReplicaSet.
+        with_status: Returns an object with a ReplicaSet's status.
+    """
+
+    model: type[Any]
+    name: str
+    view: Callable[[Any], apps_v1.ReplicaSet]
+    with_status: Callable[[Any, apps_v1.ReplicaSetStatus], Any]
+
+
+def _with_status(replica_set: apps_v1.ReplicaSet, status: apps_v1.ReplicaSetStatus) -> apps_v1.ReplicaSet:
+    return replace(replica_set, status=status)
+
+
+REPLICA_SETS = Flavor(apps_v1.ReplicaSet, "ReplicaSet", lambda one: one, _with_status)
+
+
 class Reconciler:
-    """Carries out the plans of ReplicaSets.
+    """Carries out the plans of one kind.
 
     Args:
         context: Client, informers, clock and recorder.
+        flavor: Which kind.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, flavor: Flavor = REPLICA_SETS) -> None:
         self._client = context.client
         self._clock = context.clock
-        self._recorder = context.recorder
-        self._expectations = expectations.Expectations(context.clock)
-        self._replica_sets = context.informers.of(apps_v1.ReplicaSet)
-        self._replica_sets.add_index(owners.INDEX, owners.by_controller)
-        self._pods = context.informers.of(core_v1.Pod)
-        self._pods.add_index(owners.INDEX, owners.by_controller)
+        self._flavor = flavor
+        self._owners: informer.Informer[Any] = context.informers.of(flavor.model)
+        self._owners.add_index(owners.INDEX, owners.by_controller)
+        self.pods = PodControl(context, flavor.name, self._owners, self._selector_of)
 
     async def reconcile(self, request: loop.Request) -> loop.Result:
         """Create or delete pods, then tell the status."""
-        replica_set = self._replica_sets.get(request.namespace, request.name)
-        if replica_set is None:
+        owner = self._owners.get(request.namespace, request.name)
+        if owner is None:
             return loop.Result()
+        replica_set = self._flavor.view(owner)
         assert replica_set.metadata and replica_set.spec
-        uid = replica_set.metadata.uid or ""
-        pods = await self._claim(replica_set)
+        pods = await self.pods.claim(owner)
         step: Create | Delete | None = None
         failure: errors.StatusError | None = None
-        if self._expectations.is_fulfilled(uid) and replica_set.metadata.deletionTimestamp is None:
+        if self.pods.is_settled(owner) and replica_set.metadata.deletionTimestamp is None:
             active = [pod for pod in pods if podinfo.is_active(pod)]
-            step = plan(replica_set, active, self._related(replica_set))
-            failure = await self._act(replica_set, step)
+            step = plan(replica_set, active, self._related(owner))
+            failure = await self._act(owner, replica_set, step)
         now = self._clock.now()
         status = compute_status(replica_set, pods, failure=str(failure or ""), step=step, now=now)
-        if not statuses.is_same(status, replica_set.status):
+        fresh = self._flavor.with_status(owner, status)
+        if not statuses.is_same(fresh.status, owner.status):
             with contextlib.suppress(errors.NotFound):
-                await self._client.update(replace(replica_set, status=status), subresource="status")
+                await self._client.update(fresh, subresource="status")
         if failure is not None and not batches.is_namespace_going(failure):
             raise failure
         wait_s = podinfo.seconds_until_available(pods, replica_set.spec.minReadySeconds or 0, now)
         return loop.Result(requeue_after_s=wait_s)
 
-    def requests_of_replica_set(
-        self, old: apps_v1.ReplicaSet | None, new: apps_v1.ReplicaSet | None
-    ) -> Iterable[loop.Request]:
-        """Name a ReplicaSet itself; one that is gone, or gone and made anew, is not waited for."""
-        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):  # type: ignore[union-attr]
-            self._expectations.forget((old.metadata.uid or "") if old.metadata else "")
-        return loop.itself(new if new is not None else old)
-
-    def requests_of_pod(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> Iterable[loop.Request]:
-        """Name the ReplicaSets that a pod belongs to, or could, and count down what was expected."""
-        pod = new if new is not None else old
-        assert pod is not None and pod.metadata
-        found: dict[loop.Request, None] = {}
-        for one in (old, new):
-            reference = owners.controller_of(one) if one is not None else None
-            if reference is not None and reference.kind == "ReplicaSet":
-                found[loop.Request(pod.metadata.namespace or "", reference.name)] = None
-        reference = owners.controller_of(pod)
-        if reference is None:
-            return [*found, *self._requests_of_orphan(pod)] if new is not None else found
-        if old is None:
-            self._expectations.saw_creation(reference.uid)
-        if new is None or pod.metadata.deletionTimestamp is not None:
-            self._expectations.saw_deletion(reference.uid, pod.metadata.uid or "")
-        return found
-
-    def _requests_of_orphan(self, pod: core_v1.Pod) -> Iterable[loop.Request]:
-        assert pod.metadata
-        for replica_set in self._replica_sets.list(pod.metadata.namespace or ""):
-            if replica_set.spec and selectors.matches(replica_set.spec.selector, pod.metadata.labels):
-                yield loop.Request(*informer.key_of(replica_set))
-
-    async def _claim(self, replica_set: apps_v1.ReplicaSet) -> list[core_v1.Pod]:
-        assert replica_set.metadata and replica_set.spec
-        uid, namespace = replica_set.metadata.uid or "", replica_set.metadata.namespace or ""
-        orphans = [pod for pod in self._pods.by_index(owners.INDEX, "") if informer.key_of(pod)[0] == namespace]
-        active = [pod for pod in orphans if podinfo.is_active(pod)]
-        candidates = [*self._pods.by_index(owners.INDEX, uid), *active]
-        return await claims.claim(self._client, replica_set, candidates, replica_set.spec.selector)
-
-    def _related(self, replica_set: apps_v1.ReplicaSet) -> dict[str, int]:
-        """Count the active pods of all ReplicaSets of the same owner on each node."""
-        assert replica_set.metadata
-        family: Sequence[apps_v1.ReplicaSet] = [replica_set]
-        owner = owners.controller_of(replica_set)
-        if owner is not None:
-            family = self._replica_sets.by_index(owners.INDEX, owner.uid)
-        counts: dict[str, int] = {}
-        for one in family:
-            for pod in self._pods.by_index(owners.INDEX, (one.metadata.uid or "") if one.metadata else ""):
-                if podinfo.is_active(pod) and pod.spec and pod.spec.nodeName:
-                    counts[pod.spec.nodeName] = counts.get(pod.spec.nodeName, 0) + 1
-        return counts
-
-    async def _act(self, replica_set: apps_v1.ReplicaSet, step: Create | Delete | None) -> errors.StatusError | None:
-        match step:
-            case Create(count):
-                return await self._create(replica_set, count)
-            case Delete(pods):
-                return await self._delete(replica_set, pods)
-        return None
-
-    async def _create(self, replica_set: apps_v1.ReplicaSet, count: int) -> errors.StatusError | None:
+    async def _act(
+        self, owner: Any, replica_set: apps_v1.ReplicaSet, step: Create | Delete | None
+    ) -> errors.StatusError | None:
         assert replica_set.metadata and replica_set.spec and replica_set.spec.template
-        uid = replica_set.metadata.uid or ""
         pod = podinfo.from_template(
             replica_set.spec.template,
             namespace=replica_set.metadata.namespace or "",
             generate_name=f"{replica_set.metadata.name}-",
-            owner=owners.controller_reference(replica_set),
+            owner=owners.controller_reference(owner),
         )
+        match step:
+            case Create(count):
+                return await self.pods.change(owner, create=range(count), make=lambda _: pod)
+            case Delete(pods):
+                return await self.pods.change(owner, delete=pods, make=lambda _: pod)
+        return None
 
-        async def create_one(_: int) -> None:
-            try:
-                created = await self._client.create(pod)
-            except errors.StatusError as err:
-                if not batches.is_namespace_going(err):
-                    self._recorder.warning(replica_set, "FailedCreate", f"Error creating: {err}")
-                raise
-            self._recorder.normal(replica_set, "SuccessfulCreate", f"Created pod: {informer.key_of(created)[1]}")
+    def _related(self, owner: Any) -> dict[str, int]:
+        """Count the active pods of all ReplicaSets of the same owner on each node."""
+        family = [owner]
+        above = owners.controller_of(owner)
+        if above is not None:
+            family = self._owners.by_index(owners.INDEX, above.uid)
+        counts: dict[str, int] = {}
+        for one in family:
+            for pod in self.pods.pods.by_index(owners.INDEX, one.metadata.uid or ""):
+                if podinfo.is_active(pod) and pod.spec and pod.spec.nodeName:
+                    counts[pod.spec.nodeName] = counts.get(pod.spec.nodeName, 0) + 1
+        return counts
 
-        self._expectations.expect_creations(uid, count)
-        succeeded, failure = await batches.slow_start(range(count), create_one)
-        self._expectations.saw_creation(uid, count - succeeded)
-        return failure
-
-    async def _delete(self, replica_set: apps_v1.ReplicaSet, pods: Sequence[core_v1.Pod]) -> errors.StatusError | None:
-        assert replica_set.metadata
-        owner = replica_set.metadata.uid or ""
-
-        async def delete_one(pod: core_v1.Pod) -> None:
-            assert pod.metadata
-            namespace, name = informer.key_of(pod)
-            try:
-                options = DeleteOptions(uid=pod.metadata.uid or "")
-                await self._client.delete(core_v1.Pod, name, namespace=namespace, options=options)
-            except errors.StatusError as err:
-                self._expectations.saw_deletion(owner, pod.metadata.uid or "")
-                if not isinstance(err, errors.NotFound):
-                    self._recorder.warning(replica_set, "FailedDelete", f"Error deleting: {err}")
-                    raise
-            else:
-                self._recorder.normal(replica_set, "SuccessfulDelete", f"Deleted pod: {name}")
-
-        self._expectations.expect_deletions(owner, {(pod.metadata.uid or "") for pod in pods if pod.metadata})
-        return await batches.all_at_once(pods, delete_one)
+    def _selector_of(self, owner: Any) -> meta_v1.LabelSelector | None:
+        spec = self._flavor.view(owner).spec
+        return spec.selector if spec else None
 
 
-def build(context: Context) -> loop.Controller:
+def build(context: Context, flavor: Flavor = REPLICA_SETS) -> loop.Controller:
     """Assemble the controller."""
-    reconciler = Reconciler(context)
-    controller = loop.Controller("replicaset", reconciler, context)
-    controller.watch_changes(apps_v1.ReplicaSet, reconciler.requests_of_replica_set)
-    controller.watch_changes(core_v1.Pod, reconciler.requests_of_pod)
+    reconciler = Reconciler(context, flavor)
+    controller = loop.Controller(flavor.name.lower(), reconciler, context)
+    controller.watch_changes(flavor.model, reconciler.pods.requests_of_owner)
+    controller.watch_changes(core_v1.Pod, reconciler.pods.requests_of)
     return controller

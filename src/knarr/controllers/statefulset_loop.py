@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from knarr.api import errors
 from knarr.client import DeleteOptions, PatchType
-from knarr.control import Context, expectations, informer, loop, owners, selectors
-from knarr.controllers import batches, claims, history, statuses
+from knarr.control import Context, informer, loop, owners, selectors
+from knarr.controllers import batches, history, statuses
 from knarr.controllers import pods as podinfo
+from knarr.controllers.podcontrol import PodControl
 from knarr.controllers.statefulset import (
     Action,
     Create,
@@ -40,13 +41,11 @@ class Reconciler:
         self._client = context.client
         self._clock = context.clock
         self._recorder = context.recorder
-        self._expectations = expectations.Expectations(context.clock)
         self._stateful_sets = context.informers.of(apps_v1.StatefulSet)
         self._claims = context.informers.of(core_v1.PersistentVolumeClaim)
         self._revisions = context.informers.of(apps_v1.ControllerRevision)
         self._revisions.add_index(owners.INDEX, owners.by_controller)
-        self._pods = context.informers.of(core_v1.Pod)
-        self._pods.add_index(owners.INDEX, owners.by_controller)
+        self.pods = PodControl(context, "StatefulSet", self._stateful_sets, _selector_of)
 
     async def reconcile(self, request: loop.Request) -> loop.Result:
         """Write the history, take a step, then tell the status."""
@@ -59,10 +58,10 @@ class Reconciler:
         revisions = await self._choose_revisions(stateful_set)
         if revisions is None:
             return loop.Result()
-        pods = await self._claim(stateful_set)
+        pods = await self.pods.claim(stateful_set, orphans=lambda pod: is_member(stateful_set, pod))
         observed = Observed(stateful_set, pods, *revisions, self._clock.now())
         failure: errors.StatusError | None = None
-        if self._expectations.is_fulfilled(stateful_set.metadata.uid or ""):
+        if self.pods.is_settled(stateful_set):
             actions = plan(observed)
             failure = await self._act(stateful_set, actions)
             await self._keep_claims(stateful_set)
@@ -73,27 +72,6 @@ class Reconciler:
             raise failure
         wait_s = podinfo.seconds_until_available(pods, stateful_set.spec.minReadySeconds or 0, observed.now)
         return loop.Result(requeue_after_s=wait_s)
-
-    def requests_of_pod(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> Iterable[loop.Request]:
-        """Name the StatefulSets that a pod belongs to, or could, and count down what was expected."""
-        pod = new if new is not None else old
-        assert pod is not None and pod.metadata
-        found: dict[loop.Request, None] = {}
-        for one in (old, new):
-            reference = owners.controller_of(one) if one is not None else None
-            if reference is not None and reference.kind == "StatefulSet":
-                found[loop.Request(pod.metadata.namespace or "", reference.name)] = None
-        reference = owners.controller_of(pod)
-        if reference is None:
-            for stateful_set in self._stateful_sets.list(pod.metadata.namespace or "") if new is not None else ():
-                if stateful_set.spec and selectors.matches(stateful_set.spec.selector, pod.metadata.labels):
-                    found[loop.Request(*informer.key_of(stateful_set))] = None
-            return found
-        if old is None:
-            self._expectations.saw_creation(reference.uid)
-        if new is None or pod.metadata.deletionTimestamp is not None:
-            self._expectations.saw_deletion(reference.uid, pod.metadata.uid or "")
-        return found
 
     async def _choose_revisions(
         self, stateful_set: apps_v1.StatefulSet
@@ -116,14 +94,6 @@ class Reconciler:
         uid = (stateful_set.metadata.uid or "") if stateful_set.metadata else ""
         return self._revisions.by_index(owners.INDEX, uid)
 
-    async def _claim(self, stateful_set: apps_v1.StatefulSet) -> list[core_v1.Pod]:
-        assert stateful_set.metadata and stateful_set.spec
-        uid, namespace = stateful_set.metadata.uid or "", stateful_set.metadata.namespace or ""
-        orphans = [pod for pod in self._pods.by_index(owners.INDEX, "") if informer.key_of(pod)[0] == namespace]
-        members = [pod for pod in orphans if is_member(stateful_set, pod)]
-        candidates = [*self._pods.by_index(owners.INDEX, uid), *members]
-        return await claims.claim(self._client, stateful_set, candidates, stateful_set.spec.selector)
-
     async def _act(self, stateful_set: apps_v1.StatefulSet, actions: list[Action]) -> errors.StatusError | None:
         assert stateful_set.metadata
         owner = stateful_set.metadata.uid or ""
@@ -131,7 +101,7 @@ class Reconciler:
         deletes = {
             action.pod.metadata.uid or "" for action in actions if isinstance(action, Delete) and action.pod.metadata
         }
-        self._expectations.expect(owner, len(creates), deletes)
+        self.pods.expectations.expect(owner, len(creates), deletes)
         for index, action in enumerate(actions):
             try:
                 if isinstance(action, Create):
@@ -141,9 +111,9 @@ class Reconciler:
             except errors.StatusError as err:
                 for left in actions[index:]:  # none of these will be seen
                     if isinstance(left, Create):
-                        self._expectations.saw_creation(owner)
+                        self.pods.expectations.saw_creation(owner)
                     elif left.pod.metadata:
-                        self._expectations.saw_deletion(owner, left.pod.metadata.uid or "")
+                        self.pods.expectations.saw_deletion(owner, left.pod.metadata.uid or "")
                 return err
         return None
 
@@ -163,7 +133,7 @@ class Reconciler:
             live = await self._client.get(core_v1.Pod, name, namespace=namespace)
             if not owners.is_controlled_by(live, stateful_set):
                 raise
-            self._expectations.saw_creation((stateful_set.metadata.uid or "") if stateful_set.metadata else "")
+            self.pods.expectations.saw_creation((stateful_set.metadata.uid or "") if stateful_set.metadata else "")
         except errors.StatusError as err:
             if not batches.is_namespace_going(err):
                 text = f"create Pod {name} in StatefulSet {set_name} failed error: {err}"
@@ -185,7 +155,7 @@ class Reconciler:
             options = DeleteOptions(uid=action.pod.metadata.uid or "")
             await self._client.delete(core_v1.Pod, name, namespace=namespace, options=options)
         except errors.NotFound:
-            self._expectations.saw_deletion(stateful_set.metadata.uid or "", action.pod.metadata.uid or "")
+            self.pods.expectations.saw_deletion(stateful_set.metadata.uid or "", action.pod.metadata.uid or "")
             return
         text = f"delete Pod {name} in StatefulSet {set_name} successful"
         self._recorder.normal(stateful_set, "SuccessfulDelete", text)
@@ -214,7 +184,7 @@ class Reconciler:
     async def _drop_scaled_claims(self, stateful_set: apps_v1.StatefulSet) -> None:
         assert stateful_set.spec and stateful_set.metadata
         alive = set(ordinals(stateful_set))
-        for pod in self._pods.by_index(owners.INDEX, stateful_set.metadata.uid or ""):
+        for pod in self.pods.pods.by_index(owners.INDEX, stateful_set.metadata.uid or ""):
             if ordinal_of(pod) in alive:
                 continue
             reference = replace(owners.controller_reference(pod), controller=None, blockOwnerDeletion=None)
@@ -256,8 +226,8 @@ def build(context: Context) -> loop.Controller:
     """Assemble the controller."""
     reconciler = Reconciler(context)
     controller = loop.Controller("statefulset", reconciler, context)
-    controller.watch(apps_v1.StatefulSet, loop.itself)
-    controller.watch_changes(core_v1.Pod, reconciler.requests_of_pod)
+    controller.watch_changes(apps_v1.StatefulSet, reconciler.pods.requests_of_owner)
+    controller.watch_changes(core_v1.Pod, reconciler.pods.requests_of)
     controller.watch(apps_v1.ControllerRevision, _request_of_revision)
     return controller
 
@@ -267,3 +237,7 @@ def _request_of_revision(revision: apps_v1.ControllerRevision) -> Iterable[loop.
     if reference is None or reference.kind != "StatefulSet":
         return ()
     return (loop.Request(informer.key_of(revision)[0], reference.name),)
+
+
+def _selector_of(stateful_set: apps_v1.StatefulSet) -> meta_v1.LabelSelector | None:
+    return stateful_set.spec.selector if stateful_set.spec else None

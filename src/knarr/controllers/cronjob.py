@@ -81,14 +81,19 @@ def plan(cron_job: batch_v1.CronJob, jobs: Sequence[batch_v1.Job], now: datetime
         )
         return step
     name = f"{cron_job.metadata.name}-{int(due.timestamp()) // 60}"
-    if any(informer.key_of(one)[1] == name for one in jobs):
-        return step  # it was made before, but the status was not written
-    if running and cron_job.spec.concurrencyPolicy == "Forbid":
+    made = next((one for one in jobs if informer.key_of(one)[1] == name), None)
+    if made is not None:  # but the status was not written
+        if made in running and not _is_listed(step.status, made):
+            step.status.active = [*(step.status.active or ()), _reference(made)]
+        step.status.lastScheduleTime = due
+        return step
+    listed = [one for one in running if _is_listed(cron_job.status, one)]
+    if listed and cron_job.spec.concurrencyPolicy == "Forbid":
         text = "Not starting job because prior execution is running and concurrency policy is Forbid"
         step.events.append(("Normal", "JobAlreadyActive", text))
         return step
     if cron_job.spec.concurrencyPolicy == "Replace":
-        step.delete += running
+        step.delete += listed
         step.status.active = None
     step.create = job_for(cron_job, name, due, zone)
     step.status.lastScheduleTime = due
@@ -209,15 +214,16 @@ def _status(
     before = cron_job.status or batch_v1.CronJobStatus()
     ended = [one.status.completionTime for one in jobs if one.status and one.status.completionTime]
     known = [time for time in (before.lastSuccessfulTime, *ended) if time is not None]
+    alive = {one.metadata.uid for one in running if one.metadata}
     return batch_v1.CronJobStatus(
-        active=[_reference(one) for one in sorted(running, key=_created)] or None,
+        active=[reference for reference in before.active or () if reference.uid in alive] or None,
         lastScheduleTime=before.lastScheduleTime,
         lastSuccessfulTime=max(known, default=None),
     )
 
 
 def _tell_ended(cron_job: batch_v1.CronJob, jobs: Sequence[batch_v1.Job], step: Plan) -> None:
-    """Tell of Jobs that the status still calls active and that are not."""
+    """Tell of Jobs that the status still calls active and that are not, and of running ones that it does not know."""
     by_uid = {(one.metadata.uid or "") if one.metadata else "": one for one in jobs}
     for reference in (cron_job.status.active or ()) if cron_job.status else ():
         found = by_uid.get(reference.uid or "")
@@ -227,6 +233,15 @@ def _tell_ended(cron_job: batch_v1.CronJob, jobs: Sequence[batch_v1.Job], step: 
             conditions = (found.status.conditions or ()) if found.status else ()
             kind = job.COMPLETE if job.find(conditions, job.COMPLETE) else job.FAILED
             step.events.append(("Normal", "SawCompletedJob", f"Saw completed job: {reference.name}, condition: {kind}"))
+    for one in jobs:
+        if not job.is_finished(one) and not _is_listed(cron_job.status, one):
+            text = f"Saw a job that the controller did not create or forgot: {informer.key_of(one)[1]}"
+            step.events.append(("Warning", "UnexpectedJob", text))
+
+
+def _is_listed(status: batch_v1.CronJobStatus | None, one: batch_v1.Job) -> bool:
+    uid = one.metadata.uid if one.metadata else None
+    return any(reference.uid == uid for reference in ((status.active or ()) if status else ()))
 
 
 def _old(cron_job: batch_v1.CronJob, jobs: Sequence[batch_v1.Job]) -> list[batch_v1.Job]:

@@ -7,6 +7,10 @@ from knarr.apiserver.negotiate import JSON, PROTOBUF, YAML, Form
 KUBECTL_GET = (
     "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
 )
+METADATA = (
+    "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,"
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+)
 CASES = [
     ("", Form(JSON)),
     ("*/*", Form(JSON)),
@@ -16,6 +20,12 @@ CASES = [
     ("application/vnd.kubernetes.unknown, application/json", Form(JSON)),
     ("application/vnd.kubernetes.protobuf,application/json", Form(JSON)),
     ("application/vnd.kubernetes.protobuf", Form(PROTOBUF)),
+    ("application/vnd.kubernetes.protobuf, application/yaml", Form(PROTOBUF)),
+    ("application/json, application/vnd.kubernetes.protobuf", Form(JSON)),
+    (METADATA, Form(JSON, "PartialObjectMetadata", "v1")),
+    (METADATA.partition(",")[0], Form(PROTOBUF, "PartialObjectMetadata", "v1")),
+    (f"{METADATA.partition(',')[0]}, application/json", Form(PROTOBUF, "PartialObjectMetadata", "v1")),
+    (KUBECTL_GET.replace("json", "protobuf").replace("/", "/vnd.kubernetes."), Form(PROTOBUF)),
     (KUBECTL_GET, Form(JSON, "Table", "v1")),
     ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Form(JSON, "PartialObjectMetadata", "v1")),
     ("application/json;as=Nonsense;g=meta.k8s.io;v=v1, application/json", Form(JSON)),
@@ -25,6 +35,19 @@ CASES = [
 @pytest.mark.parametrize(("accept", "expected"), CASES)
 def test_the_first_that_can_be_made_is_chosen(accept: str, expected: Form) -> None:
     assert negotiate.choose(accept) == expected
+
+
+CUSTOM = [
+    ("application/vnd.kubernetes.protobuf, application/yaml", Form(YAML)),
+    (METADATA.partition(",")[0], Form(PROTOBUF, "PartialObjectMetadata", "v1")),
+]
+
+
+@pytest.mark.parametrize(("accept", "expected"), CUSTOM)
+def test_custom_kinds_have_no_protobuf_form_but_their_metadata(accept: str, expected: Form) -> None:
+    assert negotiate.choose(accept, custom=True) == expected
+    with pytest.raises(errors.NotAcceptable):
+        negotiate.choose("application/vnd.kubernetes.protobuf", custom=True)
 
 
 def test_nothing_acceptable_is_406() -> None:

@@ -124,6 +124,45 @@ async def test_protobuf_goes_in_and_out(api: Api) -> None:
     assert (await api.ok("DELETE", f"{MAPS}/a", options, content_type=kind))["status"] == "Success"
 
 
+@pytest.mark.parametrize(
+    ("path", "api_version", "kind"),
+    [
+        ("/api", "", "APIVersions"),
+        ("/apis", "v1", "APIGroupList"),
+        ("/apis/apps", "v1", "APIGroup"),
+        ("/api/v1", "", "APIResourceList"),
+        ("/apis/apps/v1", "v1", "APIResourceList"),
+        ("/api/v1/namespaces", "v1", "NamespaceList"),
+        ("/apis/apps/v1/namespaces/default/deployments/missing", "v1", "Status"),
+        ("/nowhere", "v1", "Status"),
+    ],
+)
+async def test_protobuf_is_what_everything_can_be(api: Api, path: str, api_version: str, kind: str) -> None:
+    response = await api.call("GET", path, accept=protobuf.MEDIA_TYPE)
+    assert response.headers.get("content-type") == protobuf.MEDIA_TYPE
+    assert isinstance(response.body, bytes)
+    found = protobuf.decode(response.body)
+    assert (found["apiVersion"], found["kind"]) == (api_version, kind)
+    plain = decoded(await api.call("GET", path))
+    assert set(plain) <= set(found)
+
+
+async def test_what_has_no_kind_is_json_whatever_is_asked_for(api: Api) -> None:
+    response = await api.call("GET", "/version", accept=protobuf.MEDIA_TYPE)
+    assert (response.status, response.headers.get("content-type")) == (200, "application/json")
+
+
+async def test_metadata_alone_comes_as_protobuf_too(api: Api) -> None:
+    await api.ok("POST", MAPS, config_map("a", k="v"))
+    accept = f"{protobuf.MEDIA_TYPE};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+    response = await api.call("GET", MAPS, accept=accept)
+    assert isinstance(response.body, bytes)
+    found = protobuf.decode(response.body)
+    assert found["kind"] == "PartialObjectMetadataList"
+    assert [item["metadata"]["name"] for item in found["items"]] == ["a"]
+    assert "data" not in found["items"][0]
+
+
 async def test_update_needs_the_version_that_was_read(api: Api) -> None:
     first = await api.ok("POST", MAPS, config_map("a", k="1"))
     second = await api.ok("PUT", f"{MAPS}/a", {**first, "data": {"k": "2"}})

@@ -55,12 +55,12 @@ class Handler:
             call = Call(request, info, user, options.parse(request.query))
             response = await self._limited(call)
         except errors.StatusError as err:
-            response = self._refuse(err, call)
+            response = self._refuse(err, request, call)
         except store_errors.StoreError as err:
-            response = self._refuse(from_store(err), call)
+            response = self._refuse(from_store(err), request, call)
         except Exception as err:
             logger.error("%s %s failed", request.method, request.path, exc_info=err)
-            response = self._refuse(errors.InternalError("the server could not complete the request"), call)
+            response = self._refuse(errors.InternalError("the server could not complete the request"), request, call)
         response.headers.add("audit-id", new_uid(self._parts.random))
         is_dry = call is not None and "dryRun" in call.values
         self._metrics.observe(info, request.method, is_dry, response.status, time.perf_counter() - started)
@@ -107,8 +107,8 @@ class Handler:
         return response
 
     @staticmethod
-    def _refuse(err: errors.StatusError, call: Call | None) -> Response:
-        response = to_response(err)
+    def _refuse(err: errors.StatusError, request: Request, call: Call | None) -> Response:
+        response = responses.in_accepted_form(to_response(err), request.headers.get("accept") or "")
         if call is not None and call.warnings:
             fields: list[tuple[str, str]] = []
             responses.add_warnings(fields, call)

@@ -4,10 +4,12 @@ Source: k8s.io/apiserver/pkg/endpoints/handlers/negotiation/negotiate.go (v1.37)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from knarr.api import errors, protobuf
+from knarr.api.scheme import Resource
+from knarr.kit.http.messages import Request
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -46,19 +48,35 @@ class Form:
         return self.media_type == JSON and not self.transform
 
 
+def of(request: Request, resource: Resource, served: Sequence[str] = SERVED) -> Form:
+    """Pick the representation of objects of a kind.
+
+    Args:
+        request: Who asks.
+        resource: The kind.
+        served: Media types that can be made here, the default first.
+
+    Raises:
+        NotAcceptable: none of those accepted can be made.
+    """
+    custom = not resource.definition.startswith("io.k8s.")
+    return choose(request.headers.get("accept") or "", True, served, custom)
+
+
 @lru_cache(1024)
-def choose(accept: str, transforms: bool = True, served: Sequence[str] = SERVED) -> Form:
+def choose(accept: str, transforms: bool = True, served: Sequence[str] = SERVED, custom: bool = False) -> Form:
     """Pick the first of the accepted representations that can be made.
 
     Args:
         accept: The Accept header; empty means anything.
         transforms: Whether tables and metadata can be made here.
         served: Media types that can be made here, the default first.
+        custom: Whether the objects are of a custom kind, which has no protobuf form but for its metadata.
 
     Raises:
         NotAcceptable: none of them can.
     """
-    protobuf_form: Form | None = None
+    by_protobuf: Form | None = None
     for media_type, parameters in _parse(accept or "*/*"):
         found = _match(media_type, served)
         if found is None:
@@ -67,15 +85,18 @@ def choose(accept: str, transforms: bool = True, served: Sequence[str] = SERVED)
         version = parameters.get("v", "v1")
         if transform:
             known = transform in _TRANSFORMS and parameters.get("g") == "meta.k8s.io" and version in _META_VERSIONS
-            if not (transforms and known):
+            if not (transforms and known) or (transform == TABLE and found == PROTOBUF):
                 continue
+        elif found == PROTOBUF and custom:
+            continue
         form = Form(found, transform, version, parameters.get("pretty") == "1")
-        if found != PROTOBUF:
-            return form
         # Objects are kept as JSON: whoever also takes that gets it, for it costs nothing.
-        protobuf_form = protobuf_form or form
-    if protobuf_form is not None:
-        return protobuf_form
+        if by_protobuf is None and found == PROTOBUF:
+            by_protobuf = form
+        elif by_protobuf is None or (found == JSON and by_protobuf == replace(form, media_type=PROTOBUF)):
+            return form
+    if by_protobuf is not None:
+        return by_protobuf
     raise errors.NotAcceptable(f"only the following media types are accepted: {', '.join(served)}")
 
 

@@ -43,8 +43,9 @@ async def send(call: Call, form: negotiate.Form, body: bytes, status: int = 200)
 
 
 async def send_object(call: Call, obj: Any, status: int = 200, *, transforms: bool = False) -> Response:
-    """Answer with an object that is not stored, in the form the caller accepts."""
-    form = negotiate.choose(call.request.headers.get("accept") or "", transforms)
+    """Answer with an object that is not stored, in the form the caller accepts; what has no kind is always JSON."""
+    accept = call.request.headers.get("accept") or ""
+    form = negotiate.choose(accept, transforms) if "kind" in obj else negotiate.Form()
     return await send(call, form, msgspec.json.encode(obj), status)
 
 
@@ -59,6 +60,26 @@ def to_protobuf(body: bytes) -> bytes:
     except protobuf.NotMarshalable as err:
         accepted = ", ".join(kind for kind in negotiate.SERVED if kind != negotiate.PROTOBUF)
         raise errors.NotAcceptable(f"only the following media types are accepted: {accepted}") from err
+
+
+def in_accepted_form(response: Response, accept: str) -> Response:
+    """Return an error in the form its receiver takes; as JSON if that is none we have.
+
+    Args:
+        response: The error, as JSON.
+        accept: The Accept header.
+    """
+    assert isinstance(response.body, bytes)
+    try:
+        form = negotiate.choose(accept, transforms=False)
+    except errors.NotAcceptable:
+        return response
+    if form.media_type == negotiate.PROTOBUF:
+        response.body = to_protobuf(response.body)
+    elif form.media_type == negotiate.YAML:
+        response.body = codec.encode_response(msgspec.json.decode(response.body), codec.YAML)
+    response.headers.set("content-type", form.media_type)
+    return response
 
 
 def add_warnings(fields: list[tuple[str, str]], call: Call) -> None:

@@ -79,7 +79,7 @@ def message_of(api_version: str, kind: str) -> str | None:
     package = _packages().get(api_version)
     if package is not None and f"{package}.{kind}" in lines():
         return f"{package}.{kind}"
-    is_meta = api_version == "v1" or package in (META, _META_BETA)
+    is_meta = api_version in ("", "v1") or package in (META, _META_BETA)
     if kind in _EVERYWHERE or (is_meta and f"{META}.{kind}" in lines()):
         return f"{META}.{kind}"
     return None

@@ -8,7 +8,7 @@ from knarr.kit.http.messages import Response
 
 async def serve(parts: Parts, call: Call, target: Target) -> Response:
     """Answer with the stored object."""
-    form = negotiate.choose(call.request.headers.get("accept") or "")
+    form = negotiate.of(call.request, target.resource)
     write = options.write_options(call.values, "CreateOptions")
     obj = intake.read(parts, call, target, write.field_validation)
     obj = ownership.track(parts, call, target, None, obj, write)

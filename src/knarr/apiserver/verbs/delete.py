@@ -103,7 +103,7 @@ def _check(given: DeleteOptions, raw: Object) -> list[field.FieldError]:
 
 async def serve(parts: Parts, call: Call, target: Target) -> Response:
     """Answer a DELETE."""
-    form = negotiate.choose(call.request.headers.get("accept") or "")
+    form = negotiate.of(call.request, target.resource)
     given = read_options(call)
     value, is_gone = await delete(parts, call, target, given)
     if is_gone and not table.of(target.stored).returns_deleted:

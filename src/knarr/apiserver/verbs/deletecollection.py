@@ -9,7 +9,7 @@ from knarr.kit.http.messages import Response
 
 async def serve(parts: Parts, call: Call, target: Target) -> Response:
     """Answer with the list of what was deleted, as it was read."""
-    form = negotiate.choose(call.request.headers.get("accept") or "")
+    form = negotiate.of(call.request, target.resource)
     given = delete.read_options(call)
     page = await list.read(parts, target, options.list_options(call.values, watch=False))
     for entry in page.entries:

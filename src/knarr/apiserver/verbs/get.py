@@ -10,7 +10,7 @@ from knarr.store import errors as store_errors
 
 async def serve(parts: Parts, call: Call, target: Target) -> Response:
     """Answer with the object as it stands now; the stored bytes go out as they are where they can."""
-    form = negotiate.choose(call.request.headers.get("accept") or "")
+    form = negotiate.of(call.request, target.resource)
     if call.values:
         check_version(parts, options.text(call.values, "resourceVersion"))
     entry = parts.store.get(target.key)

@@ -45,7 +45,7 @@ class Token(msgspec.Struct, frozen=True):
 
 async def serve(parts: Parts, call: Call, target: Target) -> Response:
     """Answer with a list."""
-    form = negotiate.choose(call.request.headers.get("accept") or "")
+    form = negotiate.of(call.request, target.resource)
     given = options.list_options(call.values, watch=False)
     view = views.of(parts, call, target, form)
     page = await read(parts, target, given)

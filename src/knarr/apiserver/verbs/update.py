@@ -20,7 +20,7 @@ async def serve(parts: Parts, call: Call, target: Target, *, prepare: writing.Pr
         target: Which object, perhaps through a subresource.
         prepare: What the subresource does instead of the strategy.
     """
-    form = negotiate.choose(call.request.headers.get("accept") or "")
+    form = negotiate.of(call.request, target.resource)
     write = options.write_options(call.values, "UpdateOptions")
     sent = intake.read(parts, call, target, write.field_validation)
     sent_metadata = objects.metadata_of(sent)

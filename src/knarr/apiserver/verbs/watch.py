@@ -6,6 +6,7 @@ k8s.io/apiserver/pkg/endpoints/handlers/{get,watch}.go and pkg/storage/cacher (v
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -25,11 +26,13 @@ from knarr.store import watch as watches
 BOOKMARK_S = 60.0
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 _CHUNK_EVENTS = 256
+_SHARED_FRAMES = 512
+_SHARED_BYTES = 16 * 1024
 
 
 async def serve(parts: Parts, call: Call, target: Target) -> Response:
     """Answer with a stream that ends after `timeoutSeconds`, or when the server chooses."""
-    form = negotiate.choose(call.request.headers.get("accept") or "", served=negotiate.STREAMED)
+    form = negotiate.of(call.request, target.resource, negotiate.STREAMED)
     given = options.list_options(call.values, watch=True)
     query = selection.query(target, given.label_selector, given.field_selector)
     limit_s = _time_limit_s(parts, given)
@@ -120,10 +123,20 @@ async def _framed(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Turn lines of JSON into protobuf frames."""
     try:
         async for lines in stream:
-            events = [msgspec.json.decode(line) for line in lines.splitlines()]
-            yield b"".join([protobuf.frame(event["type"], protobuf.encode(event["object"])) for event in events])
+            yield b"".join([_frame(line) for line in lines.splitlines()])
     finally:
         await stream.aclose()  # type: ignore[attr-defined]
+
+
+def _frame(line: bytes) -> bytes:
+    return _shared_frame(line) if len(line) < _SHARED_BYTES else _shared_frame.__wrapped__(line)
+
+
+@lru_cache(_SHARED_FRAMES)
+def _shared_frame(line: bytes) -> bytes:
+    """Turn a line of JSON into a frame, once for all watchers that take it within a short time."""
+    event = msgspec.json.decode(line)
+    return protobuf.frame(event["type"], protobuf.encode(event["object"]))
 
 
 def _time_limit_s(parts: Parts, given: options.ListOptions) -> float:

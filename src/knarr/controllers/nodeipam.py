@@ -3,6 +3,7 @@
 Upstream counterpart: pkg/controller/nodeipam (RangeAllocator).
 """
 
+import functools
 import ipaddress
 from collections.abc import Iterable
 
@@ -25,9 +26,18 @@ def free_range(cluster_cidr: str, taken: Iterable[str], prefix: int = NODE_PREFI
         prefix: The length of a node's range.
     """
     network = ipaddress.ip_network(cluster_cidr)
-    used = {ipaddress.ip_network(cidr) for cidr in taken}
-    free = (subnet for subnet in network.subnets(new_prefix=prefix) if subnet not in used)
-    return next((str(subnet) for subnet in free), None)
+    first, size = int(network.network_address), 1 << (network.max_prefixlen - prefix)
+    used = {_start(cidr) for cidr in taken}
+    starts = range(first, first + network.num_addresses, size)
+    free = next((start for start in starts if start not in used), None)
+    if free is None:
+        return None
+    return str(ipaddress.ip_network((free, prefix)))
+
+
+@functools.lru_cache(65_536)
+def _start(cidr: str) -> int:
+    return int(ipaddress.ip_network(cidr).network_address)
 
 
 class Reconciler:

@@ -195,7 +195,7 @@ class Monitor:
         node = self._nodes.get("", request.name)
         if node is None or node.spec is None or (node.metadata and node.metadata.deletionTimestamp):
             return loop.Result()
-        evicts = may_evict(self._nodes.list(), zone_of(node))
+        evicts = is_ready(node) or may_evict(self._nodes.list(), zone_of(node))
         wanted = taints(node, self._clock.now(), evicts=evicts)
         if not is_same_taints(wanted, node.spec.taints):
             version = node.metadata.resourceVersion if node.metadata else None
@@ -205,9 +205,10 @@ class Monitor:
         return loop.Result()
 
     def requests_of_node(self, old: core_v1.Node | None, new: core_v1.Node | None) -> Iterable[loop.Request]:
-        """Name the node; all of them when one became ready or stopped being so, since that decides about evictions."""
-        if old is None or new is None or is_ready(old) != is_ready(new):
-            return [loop.Request("", informer.key_of(node)[1]) for node in self._nodes.list()]
+        """Name the node; with it all that are not ready when one became ready or stopped being so: that decides about evictions."""
+        if old is not None and (new is None or is_ready(old) != is_ready(new)):
+            unready = [node for node in self._nodes.list() if not is_ready(node)]
+            return [request for node in [*unready, new or old] for request in loop.itself(node)]
         return loop.itself(new)
 
     async def _look(self, node: core_v1.Node) -> None:

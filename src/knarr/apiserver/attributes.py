@@ -52,15 +52,29 @@ class Extractor:
 
     def __init__(self, scheme: Scheme) -> None:
         self._by_storage: dict[bytes, Callable[[bytes], queries.Attributes]] = {}
+        self._selectable: dict[str, list[str]] = {}
         self.follow(scheme)
 
-    def follow(self, scheme: Scheme) -> None:
-        """Take the kinds and selectable fields from another scheme."""
+    def follow(self, scheme: Scheme, storage: str = "") -> bool:
+        """Take the kinds and selectable fields from another scheme.
+
+        Args:
+            scheme: The scheme.
+            storage: The custom kind that has changed; empty takes all.
+
+        Returns:
+            Whether objects may have other attributes than before.
+        """
         selectable: dict[str, list[str]] = {}
         for resource in scheme:
-            if resource.is_stored and resource.api_version == resource.storage_version:
+            if storage and resource.storage != storage:
+                continue
+            if resource.is_stored and (resource.custom or resource.api_version == resource.storage_version):
                 selectable[resource.storage] = [*selectable.get(resource.storage, ()), *resource.selectable_fields]
-        self._by_storage = {storage.encode(): _reader(storage, names) for storage, names in selectable.items()}
+        before = self._selectable.get(storage, [])
+        self._selectable.update(selectable)
+        self._by_storage.update({key.encode(): _reader(key, names) for key, names in selectable.items()})
+        return before != self._selectable.get(storage, [])
 
     def extract(self, key: bytes, value: bytes) -> queries.Attributes:
         """Return the attributes of what stands at a key."""

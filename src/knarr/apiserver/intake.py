@@ -71,18 +71,14 @@ def check_kind(obj: Object, resource: Resource) -> None:
     Raises:
         BadRequest: it is of another one.
     """
-    kind, api_version = obj.get("kind") or resource.kind, obj.get("apiVersion") or resource.api_version
-    if api_version != resource.api_version and kind == resource.kind:
+    kind, api_version = str(obj.get("kind") or resource.kind), str(obj.get("apiVersion") or resource.api_version)
+    if kind != resource.kind:
+        why = f"converting ({api_version}.{kind}) to ({resource.api_version}.{resource.kind}): unknown conversion"
+        raise codec.cannot_handle(kind, api_version.rpartition("/")[2], resource.kind, why)
+    if api_version != resource.api_version:
         raise errors.BadRequest(
             f"the API version in the data ({api_version}) does not match the expected API version ({resource.api_version})"
         )
-    if kind != resource.kind or api_version != resource.api_version:
-        why = (
-            f'no kind "{kind}" is registered for version "{api_version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
-        )
-        if kind != resource.kind:
-            why = f"converting ({api_version}.{kind}) to ({resource.api_version}.{resource.kind}): unknown conversion"
-        raise codec.cannot_handle(kind, api_version.rpartition("/")[2], resource.kind, why)
     obj["kind"], obj["apiVersion"] = kind, api_version
 
 

@@ -39,7 +39,10 @@ def in_version(resource: Resource, value: bytes) -> bytes:
     """Return stored bytes as an object of the version asked for, untouched if they are one."""
     if value.startswith(head(resource)):
         return value
-    return codec.encode_response(conversion.convert(_decode(value), resource))
+    converted = conversion.convert(_decode(value), resource)
+    # The head goes first, as in stored bytes: lists cut it off.
+    first: Object = {"kind": resource.kind, "apiVersion": resource.api_version}
+    return codec.encode_response(first | converted)
 
 
 def decode_in_version(resource: Resource, value: bytes) -> Object:

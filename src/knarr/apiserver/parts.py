@@ -1,6 +1,5 @@
 """What the request handlers work with: the parts of one API server, and the facts of one call."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -15,6 +14,7 @@ from knarr.apiserver.authn.authenticator import Authenticator
 from knarr.apiserver.authn.tokens import Issuer
 from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.apiserver.config import Config
+from knarr.apiserver.customresources.catalog import Catalog
 from knarr.apiserver.metrics import Metrics
 from knarr.apiserver.proxy.nodeagents import NodeAgents
 from knarr.apiserver.registry import Registry
@@ -43,7 +43,7 @@ class Parts:
         service_ips: The addresses and ports in use by Services.
         node_agents: Reaches the nodes.
         metrics: Counts requests.
-        scheme_of: Gives the resources served at the moment.
+        custom: The kinds that users define.
     """
 
     config: Config
@@ -57,7 +57,7 @@ class Parts:
     service_ips: ServiceIPs
     node_agents: NodeAgents
     metrics: Metrics
-    scheme_of: Callable[[], Scheme]
+    custom: Catalog
 
     @property
     def clock(self) -> clocks.Clock:
@@ -72,10 +72,13 @@ class Parts:
     @property
     def scheme(self) -> Scheme:
         """The resources served at the moment."""
-        return self.scheme_of()
+        return self.custom.scheme
 
     def type_of(self, resource: Resource) -> Type | None:
         """Return the schema of a kind, None if it has none."""
+        if resource.custom:
+            version = self.custom.of(resource)
+            return None if version is None else version.type
         return self.definitions.get(resource.definition) if resource.definition in self.definitions else None
 
     def now(self) -> str:

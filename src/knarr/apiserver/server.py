@@ -16,6 +16,8 @@ from knarr.apiserver.authn import assembly as authn
 from knarr.apiserver.authn import tokens
 from knarr.apiserver.authz import assembly as authz
 from knarr.apiserver.config import Config
+from knarr.apiserver.customresources.catalog import Catalog
+from knarr.apiserver.customresources.establishing import CRDS, Establisher
 from knarr.apiserver.errors import reject
 from knarr.apiserver.handler import Handler
 from knarr.apiserver.health import Check, Health
@@ -62,12 +64,11 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         OSError: the port is taken, or a file cannot be read.
     """
     async with AsyncExitStack() as stack:
-        served = _Served(BUILT_IN)
         extractor = attributes.Extractor(BUILT_IN)
         store = await stack.enter_async_context(
             stores.open_store(config.backend, extract=extractor.extract, clock=config.clock, history=config.history)
         )
-        parts = _assemble(config, store, served)
+        parts = _assemble(config, store, extractor)
         stack.push_async_callback(parts.node_agents.aclose)
         parts.metrics.watch_store(store)
         state = _State()
@@ -75,6 +76,9 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         server = ApiServer(Handler(parts, routes).handle, parts)
         await bootstrap.ensure_objects(parts)
         supervisor = await stack.enter_async_context(tasks.Supervisor("apiserver", clock=config.clock))
+        establisher = Establisher(parts)
+        stack.callback(parts.registry.subscribe(CRDS, establisher.follow))
+        supervisor.run("customresources", establisher.run)
         supervisor.run("events", lambda: eventttl.run(parts.registry, config.clock))
         supervisor.run("ipaddresses", lambda: ipaddresses.run(parts))
         await _listen(stack, config, server, supervisor)
@@ -92,18 +96,15 @@ class _State:
     is_stopping: bool = False
 
 
-class _Served:
-    """The resources served at the moment."""
+def _assemble(config: Config, store: stores.Store, extractor: attributes.Extractor) -> Parts:
+    def on_custom(scheme: Scheme, storage: str) -> None:
+        if extractor.follow(scheme, storage):
+            store.reindex(f"/registry/{storage}/".encode())
 
-    def __init__(self, scheme: Scheme) -> None:
-        self.scheme = scheme
-
-    def get(self) -> Scheme:
-        return self.scheme
-
-
-def _assemble(config: Config, store: stores.Store, served: _Served) -> Parts:
-    registry = Registry(served.get, store)
+    custom = Catalog(BUILT_IN, on_custom)
+    registry = Registry(lambda: custom.scheme, store)
+    custom.load(registry.list(CRDS))
+    registry.subscribe(CRDS, custom.follow)
     issuer = tokens.build(config, registry)
     authorizer = authz.build(config, registry)
     service_ips = ServiceIPs(config.service_cidrs, config.node_ports, config.random)
@@ -122,7 +123,7 @@ def _assemble(config: Config, store: stores.Store, served: _Served) -> Parts:
         service_ips=service_ips,
         node_agents=NodeAgents(config, registry),
         metrics=Metrics(),
-        scheme_of=served.get,
+        custom=custom,
     )
 
 

@@ -38,7 +38,7 @@ def _create_job(context: Context, job: Object) -> None:
         return
     metadata = job["metadata"]
     labels = spec.setdefault("template", {}).setdefault("metadata", {}).setdefault("labels", {})
-    uid, name = metadata["uid"], metadata["name"]
+    uid, name = metadata["uid"], metadata.get("name", "")
     ours = {f"{_JOB}controller-uid": uid, "controller-uid": uid, f"{_JOB}job-name": name, "job-name": name}
     for key, value in ours.items():
         labels.setdefault(key, value)
@@ -109,4 +109,3 @@ UPSERTED = Strategy(create_on_update=True)
 LEASES = Strategy(create_on_update=True, unconditional_update=False)
 RETURNED = Strategy(returns_deleted=True)
 PLAIN = Strategy()
-CUSTOM = Strategy(has_generation=True, unconditional_update=False)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from knarr.api.scheme import Resource
+from knarr.apiserver.customresources.strategy import CUSTOM
 from knarr.apiserver.strategies import kinds
 from knarr.apiserver.strategies.pods import PODS
 from knarr.apiserver.strategies.services import SERVICES
@@ -60,12 +61,11 @@ TABLE: Mapping[tuple[str, str], Strategy] = {
 
 def of(resource: Resource) -> Strategy:
     """Return the strategy of a kind."""
-    strategy = TABLE.get((resource.group, resource.kind))
-    if strategy is not None:
-        return strategy
-    return kinds.PLAIN if is_built_in(resource) else kinds.CUSTOM
+    if resource.custom:
+        return CUSTOM
+    return TABLE.get((resource.group, resource.kind), kinds.PLAIN)
 
 
 def is_built_in(resource: Resource) -> bool:
     """Return whether a kind is Kubernetes' own rather than defined by a CustomResourceDefinition."""
-    return resource.definition.startswith("io.k8s.")
+    return not resource.custom

@@ -34,7 +34,7 @@ async def serve(parts: Parts, call: Call, target: Target, *, prepare: writing.Pr
         target: Which object, perhaps through a subresource.
         prepare: What the subresource does instead of the strategy.
     """
-    form = negotiate.choose(call.request.headers.get("accept") or "")
+    form = negotiate.of(call.request, target.resource)
     content_type = call.request.headers.get("content-type") or ""
     is_built_in = table.is_built_in(target.resource)
     patch_type = negotiate.body_media_type(content_type, TYPES if is_built_in else CUSTOM_TYPES)
@@ -83,6 +83,9 @@ async def _patch(
 
     async def make(old: Object) -> Object:
         result = writing.copy(patched(parts, patch_type, old, body, definition))
+        if patch_type == STRATEGIC:
+            result["kind"], result["apiVersion"] = target.resource.kind, target.resource.api_version
+        intake.check_kind(result, target.resource)
         try:
             result = intake.settle(parts, call, target.resource, result, write.field_validation)
         except errors.BadRequest as err:

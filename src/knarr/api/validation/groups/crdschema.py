@@ -38,6 +38,9 @@ def check(errors: Errors, schema: Object, path: str) -> None:
 
 def _node(errors: Errors, schema: Object, path: str, where: str) -> None:
     """Check one node; `where` says what it is of, for the message about a missing type; "" at the root."""
+    if not isinstance(schema, dict):
+        errors.invalid(path, schema, "must be an object")
+        return
     kind = schema.get("type") or ""
     if where and not kind and not schema.get(_INT_OR_STRING) and not schema.get(_PRESERVE):
         errors.required(f"{path}.type", f"must not be empty for {where}")

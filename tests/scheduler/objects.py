@@ -6,6 +6,9 @@ from lightkube.models import core_v1, meta_v1
 
 from knarr.scheduler import podfacts
 from knarr.scheduler.cluster import Cluster
+from knarr.scheduler.plugins.volume_binding import Storage
+
+NO_STORAGE = Storage(lambda namespace, name: None, lambda name: None, lambda name: None)
 
 
 def node(name: str, *, cpu: str = "4", memory: str = "8Gi", pods: str = "110", **more: Any) -> core_v1.Node:

@@ -7,9 +7,10 @@ from knarr.scheduler import cycle
 from knarr.scheduler.cluster import Cluster
 from knarr.scheduler.plugins import order
 from knarr.scheduler.podfacts import PodFacts
+from tests.scheduler import objects
 from tests.scheduler.objects import cluster, facts, node
 
-ORDER = order.default(lambda: {"default": {"team": "a"}, "other": {"team": "b"}})
+ORDER = order.default(lambda: {"default": {"team": "a"}, "other": {"team": "b"}}, objects.NO_STORAGE)
 
 
 def decide(pod: PodFacts, made: Cluster) -> str:

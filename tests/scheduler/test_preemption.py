@@ -6,9 +6,10 @@ from knarr.scheduler import cycle, preemption
 from knarr.scheduler.cluster import Cluster
 from knarr.scheduler.plugins import order
 from knarr.scheduler.podfacts import PodFacts
+from tests.scheduler import objects
 from tests.scheduler.objects import cluster, facts, node
 
-ORDER = order.default(dict)
+ORDER = order.default(dict, objects.NO_STORAGE)
 
 
 def plan(pod: PodFacts, made: Cluster, *budgets: policy_v1.PodDisruptionBudget) -> preemption.Candidate | str:

@@ -105,3 +105,45 @@ async def test_an_important_pod_displaces_a_lesser_one() -> None:
         assert message.startswith("Preempted by pod ") and message.endswith(" on node n1")
         names = [one.metadata.name for one in (await lab.client.list(core_v1.Pod)).items if one.metadata]
         assert names == ["important"]
+
+
+async def test_a_pod_waits_for_its_claims() -> None:
+    async with open_lab("n1", "n2") as lab:
+        source = core_v1.PersistentVolumeClaimVolumeSource(claimName="data")
+        await lab.client.create(pod("p", volumes=[core_v1.Volume(name="v", persistentVolumeClaim=source)]))
+
+        async def told(reason: str) -> bool:
+            found = await condition(lab, "p")
+            return found is not None and (found.message or "").startswith(f"0/2 nodes are available: {reason}. ")
+
+        await lab.until(lambda: told('persistentvolumeclaim "data" not found'))
+        claim = core_v1.PersistentVolumeClaim(
+            metadata=meta_v1.ObjectMeta(name="data", namespace="default"),
+            spec=core_v1.PersistentVolumeClaimSpec(
+                accessModes=["ReadWriteOnce"],
+                resources=core_v1.VolumeResourceRequirements(requests={"storage": "1Gi"}),
+                storageClassName="",
+            ),
+        )
+        await lab.client.create(claim)
+        await lab.until(lambda: told("pod has unbound immediate PersistentVolumeClaims"))
+        requirement = core_v1.NodeSelectorRequirement(key="kubernetes.io/hostname", operator="In", values=["n2"])
+        selector = core_v1.NodeSelector([core_v1.NodeSelectorTerm(matchExpressions=[requirement])])
+        volume = core_v1.PersistentVolume(
+            metadata=meta_v1.ObjectMeta(name="pv"),
+            spec=core_v1.PersistentVolumeSpec(
+                capacity={"storage": "1Gi"},
+                accessModes=["ReadWriteOnce"],
+                hostPath=core_v1.HostPathVolumeSource(path="/tmp/v"),
+                nodeAffinity=core_v1.VolumeNodeAffinity(required=selector),
+            ),
+        )
+        await lab.client.create(volume)
+        body = {"metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}, "spec": {"volumeName": "pv"}}
+        kind = core_v1.PersistentVolumeClaim
+        await lab.client.patch(kind, "data", body, PatchType.MERGE, namespace="default")
+
+        async def placed() -> bool:
+            return await node_of(lab, "p") == "n2"
+
+        await lab.until(placed)

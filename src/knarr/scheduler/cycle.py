@@ -33,18 +33,25 @@ class Unplaced:
         reasons: How many nodes each reason rules out.
         plugins: Which plugins ruled nodes out.
         preemptible: Rows where removing pods might help.
+        whole: Why the pod itself cannot be placed, wherever; empty if it could be.
     """
 
     total: int
     reasons: Mapping[str, int]
     plugins: frozenset[str]
     preemptible: Rows
+    whole: str = ""
 
     def message(self, after: str = "") -> str:
         """Say why, as upstream does; `after` is what preemption has to say."""
         if not self.total:
             return NO_NODES
-        return fit_message(self.total, self.reasons) + (f" {after}" if after else "")
+        told = (
+            f"0/{self.total} nodes are available: {self.whole}."
+            if self.whole
+            else fit_message(self.total, self.reasons)
+        )
+        return told + (f" {after}" if after else "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,12 +63,14 @@ class Filtered:
         reasons: How many rows each reason rules out.
         plugins: Which plugins ruled rows out.
         preemptible: Rows where removing pods might help.
+        whole: Why the pod itself cannot be placed.
     """
 
     rows: Rows
     reasons: Counter[str]
     plugins: frozenset[str]
     preemptible: Rows
+    whole: str = ""
 
 
 def fit_message(total: int, reasons: Mapping[str, int]) -> str:
@@ -75,7 +84,7 @@ def decide(pod: PodFacts, cluster: Cluster, order: Order, random: Random) -> Pla
     everywhere = cluster.rows()
     filtered = apply_filters(pod, cluster, order, everywhere)
     if not len(filtered.rows):
-        return Unplaced(len(everywhere), filtered.reasons, filtered.plugins, filtered.preemptible)
+        return Unplaced(len(everywhere), filtered.reasons, filtered.plugins, filtered.preemptible, filtered.whole)
     return Placed(cluster.names[_choose(pod, cluster, order, filtered.rows, random)])
 
 
@@ -84,6 +93,7 @@ def apply_filters(pod: PodFacts, cluster: Cluster, order: Order, rows: Rows) -> 
     reasons: Counter[str] = Counter()
     plugins: set[str] = set()
     preemptible: list[Rows] = []
+    whole = ""
     for plugin in order.filters:
         if not len(rows):
             break
@@ -93,6 +103,8 @@ def apply_filters(pod: PodFacts, cluster: Cluster, order: Order, rows: Rows) -> 
             count = int(rejection.mask.sum())
             if not count:
                 continue
+            if rejection.is_whole:
+                whole = rejection.reason
             reasons[rejection.reason] += count
             out |= rejection.mask
             if rejection.is_final:
@@ -102,7 +114,7 @@ def apply_filters(pod: PodFacts, cluster: Cluster, order: Order, rows: Rows) -> 
             preemptible.append(rows[out & ~final])
             rows = rows[~out]
     found = np.concatenate(preemptible) if preemptible else rows[:0]
-    return Filtered(rows, reasons, frozenset(plugins), found)
+    return Filtered(rows, reasons, frozenset(plugins), found, whole)
 
 
 def _choose(pod: PodFacts, cluster: Cluster, order: Order, rows: Rows, random: Random) -> int:

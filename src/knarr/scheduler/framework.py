@@ -29,11 +29,13 @@ class Rejection:
         mask: Which of the rows.
         reason: In upstream's words, after "1 ".
         is_final: Whether removing pods from the node would not help.
+        is_whole: Whether the reason lies in the pod itself, so that it is told once and not for each node.
     """
 
     mask: Mask
     reason: str
     is_final: bool = False
+    is_whole: bool = False
 
 
 class Filter(Protocol):

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 
-from lightkube.models import core_v1, policy_v1
+from lightkube.models import core_v1, policy_v1, storage_v1
 
 from knarr.api import errors
 from knarr.client import DeleteOptions, PatchType, subresources
@@ -23,12 +23,14 @@ from knarr.kit.tasks import Supervisor
 from knarr.scheduler import cycle, podfacts, preemption
 from knarr.scheduler.cluster import Cluster
 from knarr.scheduler.events import Event, Kind
-from knarr.scheduler.plugins import order
+from knarr.scheduler.plugins import order, volume_binding
 from knarr.scheduler.podfacts import PodFacts
 from knarr.scheduler.queue import Queue, Waiting
 
 NAME = "default-scheduler"
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
+CLAIMS_TIMEOUT_S = 600.0
+CLAIMS_POLL_S = 0.1
 AFTER_DRA = "no new claims to deallocate, preemption: "
 """What the PostFilter of dynamic resources says before preemption has its word."""
 
@@ -67,13 +69,21 @@ class Scheduler:
         self._nominated: dict[str, tuple[PodFacts, str]] = {}
         self._namespaces = self._informers.of(core_v1.Namespace)
         self._budgets = self._informers.of(policy_v1.PodDisruptionBudget)
-        self._order = order.default(self._namespace_labels)
+        self._claims = self._informers.of(core_v1.PersistentVolumeClaim)
+        self._volumes = self._informers.of(core_v1.PersistentVolume)
+        self._classes = self._informers.of(storage_v1.StorageClass)
+        storage = volume_binding.Storage(
+            self._claims.get, lambda name: self._volumes.get("", name), lambda name: self._classes.get("", name)
+        )
+        self._order = order.default(self._namespace_labels, storage)
         self._filters = {plugin.name: plugin for plugin in self._order.filters}
         self._queue = Queue(context.clock, self._may_help)
         self._nodes = self._informers.of(core_v1.Node)
         self._pods = self._informers.of(core_v1.Pod, field_selector=UNFINISHED)
         self._nodes.on_change(self._observe_node)
         self._pods.on_change(self._observe_pod)
+        for informer in (self._claims, self._volumes, self._classes):
+            informer.on_change(self._observe_storage)
 
     async def run(self) -> None:
         """Place pods until cancelled."""
@@ -124,6 +134,7 @@ class Scheduler:
     async def _bind(self, waiting: Waiting, node: str, began: float) -> None:
         pod = waiting.facts
         try:
+            await self._bind_claims(pod, node)
             await subresources.bind(self._client, pod.pod, node)
         except errors.StatusError as err:
             self._cluster.remove_pod(pod.uid)
@@ -143,6 +154,25 @@ class Scheduler:
         _DURATION.labels("scheduled", self._name).observe(time.perf_counter() - began)
         text = f"Successfully assigned {pod.namespace}/{pod.name} to {node}"
         self._recorder.event(pod.pod, recording.NORMAL, "Scheduled", text, action="Binding")
+
+    async def _bind_claims(self, pod: PodFacts, node: str) -> None:
+        """Tell the claims that waited for it which node was chosen, and wait until each has its volume."""
+        waiting = self._order.volumes.waiting(pod)
+        for claim in waiting:
+            assert claim.metadata
+            body = {"metadata": {"annotations": {volume_binding.SELECTED_NODE: node}}}
+            await self._client.patch(
+                core_v1.PersistentVolumeClaim,
+                claim.metadata.name or "",
+                body,
+                PatchType.MERGE,
+                namespace=pod.namespace,
+            )
+        deadline_s = self._clock.monotonic_s() + CLAIMS_TIMEOUT_S
+        while self._order.volumes.waiting(pod):
+            if self._clock.monotonic_s() > deadline_s:
+                raise errors.ServerTimeout("binding volumes: context deadline exceeded")
+            await self._clock.sleep(CLAIMS_POLL_S)
 
     def _tell_failure(self, pod: PodFacts, reason: str, message: str, nominated: str) -> None:
         self._recorder.event(pod.pod, recording.WARNING, "FailedScheduling", message, action="Scheduling")
@@ -192,6 +222,9 @@ class Scheduler:
                 await self._client.delete(core_v1.Pod, victim.name, namespace=victim.namespace, options=options)
                 text = f"Preempted by pod {pod.uid} on node {candidate.node}"
                 self._recorder.event(victim.pod, recording.NORMAL, "Preempted", text, action="Preempting")
+
+    def _observe_storage(self, old: object, new: object) -> None:
+        self._queue.move(Event(Kind.STORAGE))
 
     def _observe_node(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
         if new is None:

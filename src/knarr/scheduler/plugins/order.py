@@ -17,6 +17,7 @@ from knarr.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from knarr.scheduler.plugins.node_unschedulable import NodeUnschedulable
 from knarr.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from knarr.scheduler.plugins.taint_toleration import TaintToleration
+from knarr.scheduler.plugins.volume_binding import Storage, VolumeBinding
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +27,26 @@ class Order:
     Attributes:
         filters: In order; a node that one rules out is not shown to the next.
         scores: With their weights.
+        volumes: The one among the filters that also knows which claims wait for a node.
     """
 
     filters: Sequence[Filter]
     scores: Sequence[tuple[Score, int]]
+    volumes: VolumeBinding
 
 
-def default(namespaces: NamespaceLabels) -> Order:
+def default(namespaces: NamespaceLabels, storage: Storage) -> Order:
     """Return upstream's default plugins.
 
     Args:
         namespaces: Gives the labels of all namespaces.
+        storage: Claims, volumes and classes.
     """
     taints, affinity, fit = TaintToleration(), NodeAffinity(), NodeResourcesFit()
-    spread, pods = PodTopologySpread(), InterPodAffinity(namespaces)
+    volumes, spread, pods = VolumeBinding(storage), PodTopologySpread(), InterPodAffinity(namespaces)
     return Order(
-        filters=(NodeUnschedulable(), NodeName(), taints, affinity, NodePorts(), fit, spread, pods),
+        filters=(NodeUnschedulable(), NodeName(), taints, affinity, NodePorts(), fit, volumes, spread, pods),
+        volumes=volumes,
         scores=(
             (taints, 3),
             (affinity, 2),

@@ -87,6 +87,7 @@ class Nodes:
         self.exit_codes: dict[str, int] = {}
         self.unready: set[str] = set()
         self.beating: set[str] = set()
+        self.provides = True
 
     async def add(self, name: str, *, cpu: str = "8", labels: dict[str, str] | None = None) -> None:
         """Register a node that is ready and stays so."""
@@ -114,6 +115,7 @@ class Nodes:
     async def run(self, informers: informer.Informers) -> None:
         """Play the nodes' part."""
         informers.of(core_v1.Pod).on_change(self._observe)
+        informers.of(core_v1.PersistentVolumeClaim).on_change(self._provide)
         while True:
             await self._clock.sleep(10)
             for name in self.beating:
@@ -128,6 +130,29 @@ class Nodes:
         task = asyncio.get_running_loop().create_task(self._play(new))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _provide(self, old: core_v1.PersistentVolumeClaim | None, new: core_v1.PersistentVolumeClaim | None) -> None:
+        if old is None and new is not None and self.provides:
+            task = asyncio.get_running_loop().create_task(self._bind(new))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _bind(self, claim: core_v1.PersistentVolumeClaim) -> None:
+        assert claim.metadata and claim.spec
+        name = f"pv-{claim.metadata.uid}"
+        volume = core_v1.PersistentVolume(
+            metadata=meta_v1.ObjectMeta(name=name),
+            spec=core_v1.PersistentVolumeSpec(
+                capacity={"storage": "1Gi"},
+                accessModes=claim.spec.accessModes,
+                hostPath=core_v1.HostPathVolumeSource(path="/tmp/v"),
+            ),
+        )
+        await self._client.create(volume)
+        body = {"metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}, "spec": {"volumeName": name}}
+        namespace, claim_name = informer.key_of(claim)
+        kind = core_v1.PersistentVolumeClaim
+        await self._client.patch(kind, claim_name, body, PatchType.MERGE, namespace=namespace)
 
     async def _play(self, pod: core_v1.Pod) -> None:
         assert pod.metadata and pod.spec

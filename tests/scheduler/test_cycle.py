@@ -10,7 +10,8 @@ from knarr.scheduler.podfacts import PodFacts
 from tests.scheduler import objects
 from tests.scheduler.objects import cluster, facts, node
 
-ORDER = order.default(lambda: {"default": {"team": "a"}, "other": {"team": "b"}}, objects.NO_STORAGE)
+KIND = meta_v1.LabelSelector(matchLabels={"app": "kind"})
+ORDER = order.default(lambda: {"default": {"team": "a"}, "other": {"team": "b"}}, objects.NO_STORAGE, lambda pod: KIND)
 
 
 def decide(pod: PodFacts, made: Cluster) -> str:
@@ -196,3 +197,8 @@ def test_extended_resources_count() -> None:
         "0/1 nodes are available: 1 Insufficient example.com/gpu."
     )
     assert decide(facts("p", requests={"nobody.has/it": "1"}), made).endswith("1 Insufficient nobody.has/it.")
+
+
+def test_pods_of_a_kind_spread_over_nodes_without_being_told_to() -> None:
+    made = cluster(node("a"), node("b"), a=[facts("o", labels={"app": "kind"})], b=[facts("x", cpu="1", memory="1Gi")])
+    assert decide(facts("p", labels={"app": "kind"}), made) == "b"

@@ -9,7 +9,7 @@ from knarr.scheduler.podfacts import PodFacts
 from tests.scheduler import objects
 from tests.scheduler.objects import cluster, facts, node
 
-ORDER = order.default(dict, objects.NO_STORAGE)
+ORDER = order.default(dict, objects.NO_STORAGE, lambda pod: None)
 
 
 def plan(pod: PodFacts, made: Cluster, *budgets: policy_v1.PodDisruptionBudget) -> preemption.Candidate | str:

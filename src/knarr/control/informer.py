@@ -26,7 +26,7 @@ from knarr.kit.tasks import Supervisor
 
 T = TypeVar("T")
 
-RETRY = Curve(first_s=0.2, limit_s=10.0, jitter=0.5)
+RETRY = Curve(first_s=0.1, limit_s=5.0, jitter=0.5)
 """Between attempts to reach the server; half a minute, upstream's limit, is long for a server that restarts in seconds."""
 WATCH_TIMEOUT_S = 300
 """Shortest life of a watch; up to as much again is added by chance, so that watches do not end together."""

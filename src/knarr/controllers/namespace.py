@@ -141,11 +141,18 @@ class Reconciler:
         slots = asyncio.Semaphore(CONCURRENT_DELETES)
         deletable = [one for one in resources if one.namespaced and {"delete", "list"} <= set(one.verbs)]
 
+        # Pods go first, so that nothing that protects them (policies, Secrets) goes while they still run (KEP-5080).
+        for resource in deletable:
+            if resource.qualified == "pods":
+                await self._empty_resource(resource, namespace, remains)
+        if not remains.is_empty:
+            return remains
+
         async def empty_one(resource: Resource) -> None:
             async with slots:
                 await self._empty_resource(resource, namespace, remains)
 
-        await asyncio.gather(*(empty_one(resource) for resource in deletable))
+        await asyncio.gather(*(empty_one(resource) for resource in deletable if resource.qualified != "pods"))
         return remains
 
     async def _empty_resource(self, resource: Resource, namespace: str, remains: Remains) -> None:

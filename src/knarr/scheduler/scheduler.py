@@ -23,6 +23,7 @@ from knarr.kit.tasks import Supervisor
 from knarr.scheduler import cycle, podfacts, preemption
 from knarr.scheduler.cluster import Cluster
 from knarr.scheduler.events import Event, Kind
+from knarr.scheduler.kinship import Kinship
 from knarr.scheduler.plugins import order, volume_binding
 from knarr.scheduler.podfacts import PodFacts
 from knarr.scheduler.queue import Queue, Waiting
@@ -75,7 +76,7 @@ class Scheduler:
         storage = volume_binding.Storage(
             self._claims.get, lambda name: self._volumes.get("", name), lambda name: self._classes.get("", name)
         )
-        self._order = order.default(self._namespace_labels, storage)
+        self._order = order.default(self._namespace_labels, storage, Kinship(self._informers).selector_of)
         self._filters = {plugin.name: plugin for plugin in self._order.filters}
         self._queue = Queue(context.clock, self._may_help)
         self._nodes = self._informers.of(core_v1.Node)

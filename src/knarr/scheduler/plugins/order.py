@@ -15,7 +15,7 @@ from knarr.scheduler.plugins.node_ports import NodePorts
 from knarr.scheduler.plugins.node_resources_balanced_allocation import NodeResourcesBalancedAllocation
 from knarr.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from knarr.scheduler.plugins.node_unschedulable import NodeUnschedulable
-from knarr.scheduler.plugins.pod_topology_spread import PodTopologySpread
+from knarr.scheduler.plugins.pod_topology_spread import PodTopologySpread, SelectorOf
 from knarr.scheduler.plugins.taint_toleration import TaintToleration
 from knarr.scheduler.plugins.volume_binding import Storage, VolumeBinding
 
@@ -35,15 +35,16 @@ class Order:
     volumes: VolumeBinding
 
 
-def default(namespaces: NamespaceLabels, storage: Storage) -> Order:
+def default(namespaces: NamespaceLabels, storage: Storage, selector_of: SelectorOf) -> Order:
     """Return upstream's default plugins.
 
     Args:
         namespaces: Gives the labels of all namespaces.
         storage: Claims, volumes and classes.
+        selector_of: Gives what selects a pod's kind.
     """
     taints, affinity, fit = TaintToleration(), NodeAffinity(), NodeResourcesFit()
-    volumes, spread, pods = VolumeBinding(storage), PodTopologySpread(), InterPodAffinity(namespaces)
+    volumes, spread, pods = VolumeBinding(storage), PodTopologySpread(selector_of), InterPodAffinity(namespaces)
     return Order(
         filters=(NodeUnschedulable(), NodeName(), taints, affinity, NodePorts(), fit, volumes, spread, pods),
         volumes=volumes,

@@ -3,7 +3,7 @@
 Upstream counterpart: pkg/scheduler/framework/plugins/podtopologyspread (v1.37; KEPs 895, 3022, 3094, 3243).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,24 @@ from knarr.scheduler.framework import MAX_SCORE, Rejection, Scores
 from knarr.scheduler.plugins.taint_toleration import untolerated
 from knarr.scheduler.podfacts import PodFacts
 
-HOSTNAME = "kubernetes.io/hostname"
+DEFAULTS = (("kubernetes.io/hostname", 3), ("topology.kubernetes.io/zone", 5))
+"""What applies to pods without constraints: key and skew. Source: systemDefaultConstraints."""
+
+SelectorOf = Callable[[PodFacts], meta_v1.LabelSelector | None]
 Counts = npt.NDArray[np.int64]
 
 
 class PodTopologySpread:
-    """The plugin."""
+    """The plugin.
+
+    Args:
+        selector_of: Gives what selects a pod's kind: its Services and its controller; None if nothing does.
+    """
 
     name = "PodTopologySpread"
+
+    def __init__(self, selector_of: SelectorOf) -> None:
+        self._selector_of = selector_of
 
     def filter(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Iterable[Rejection]:
         """Rule out nodes where the pod would make the spread more uneven than allowed."""
@@ -50,20 +60,28 @@ class PodTopologySpread:
     def score(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Scores | None:
         """Prefer nodes in domains with fewer pods of the kind."""
         constraints = _constraints(pod, "ScheduleAnyway")
+        is_default = not pod.spec.topologySpreadConstraints
+        if is_default:
+            constraints = self._defaults(pod)
         if not constraints:
             return None
-        keys = [one.topologyKey for one in constraints]
+        # The default constraints, unlike those of a pod's own, take nodes that lack one of the labels.
+        keys = [] if is_default else [one.topologyKey for one in constraints]
         ignored = np.zeros(len(rows), np.bool_)
         raw = np.zeros(len(rows))
         for constraint in constraints:
             ids = cluster.label_ids(constraint.topologyKey)
-            ignored |= ids[rows] == ABSENT
+            if not is_default:
+                ignored |= ids[rows] == ABSENT
             everywhere = cluster.rows()
             counted = everywhere[_eligible(constraint, pod, cluster, everywhere, keys)]
             counts = _count(_selector(constraint, pod), pod, cluster, constraint.topologyKey, counted)
             domains = len(np.unique(ids[rows]))
             # The log makes a domain more count less where there are many (upstream's topologyNormalizingWeight).
-            raw += counts[ids[rows]] * np.log(domains + 2) + (constraint.maxSkew - 1)
+            found = np.where(
+                ids[rows] == ABSENT, 0.0, counts[ids[rows]] * np.log(domains + 2) + (constraint.maxSkew - 1)
+            )
+            raw += found
         raw = np.round(raw)
         if ignored.all():
             return None
@@ -71,6 +89,17 @@ class PodTopologySpread:
         if highest == 0:
             return np.where(ignored, 0.0, MAX_SCORE)
         return np.where(ignored, 0.0, np.floor(MAX_SCORE * (highest + lowest - raw) / highest))
+
+    def _defaults(self, pod: PodFacts) -> list[core_v1.TopologySpreadConstraint]:
+        selector = self._selector_of(pod)
+        if selector is None:
+            return []
+        return [
+            core_v1.TopologySpreadConstraint(
+                maxSkew=skew, topologyKey=key, whenUnsatisfiable="ScheduleAnyway", labelSelector=selector
+            )
+            for key, skew in DEFAULTS
+        ]
 
     def may_help(self, event: Event, pod: PodFacts) -> bool:
         """A node that came or has other labels or taints, or another pod of the same namespace."""

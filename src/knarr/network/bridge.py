@@ -44,18 +44,26 @@ async def ensure(bridge: Bridge) -> None:
         address = ":".join(["02", *(f"{byte:02x}" for byte in secrets.token_bytes(5))])
         await commands.run(["ip", "link", "add", name, "address", address, "type", "bridge"])
     await commands.run(["ip", "link", "set", name, "up"])
-    # The CNI plugin takes the first address alone for its own.
-    wanted = [*([bridge.gateway] if bridge.gateway else []), f"{bridge.dns_address}/32"]
-    present = await _addresses(name)
-    if present != wanted:
-        for address in present:
-            await commands.run(["ip", "address", "del", address, "dev", name])
-        for address in wanted:
-            await commands.run(["ip", "address", "add", address, "dev", name])
+    await _ensure_addresses(bridge)
     if bridge.gateway:
         source = bridge.gateway.partition("/")[0]
         await commands.run(["ip", "route", "replace", bridge.service_cidr, "dev", name, "src", source])
     await _allow(name)
+
+
+async def _ensure_addresses(bridge: Bridge) -> None:
+    present, dns = await _addresses(bridge.name), f"{bridge.dns_address}/32"
+    wanted = [bridge.gateway, dns]  # in this order: the CNI plugin takes the first for its own
+    if not bridge.gateway:  # the agent has just started: pods of before may still use the gateway that is there
+        wanted = present if dns in present else [*present, dns]
+    if present[: len(wanted)] == wanted[: len(present)]:
+        stale, missing = present[len(wanted) :], wanted[len(present) :]
+    else:
+        stale, missing = present, wanted
+    for address in stale:
+        await commands.run(["ip", "address", "del", address, "dev", bridge.name])
+    for address in missing:
+        await commands.run(["ip", "address", "add", address, "dev", bridge.name])
 
 
 async def remove(name: str) -> None:

@@ -3,6 +3,7 @@
 The DNS server listens on the Service's address itself, on every node; so the address is its own endpoint, and the proxy leaves it alone.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,10 +25,18 @@ async def ensure(client: Client, *, dns_address: str) -> None:
         dns_address: Where cluster DNS listens.
     """
     for obj in plan_objects(dns_address):
-        try:
-            await client.create(obj)
-        except errors.AlreadyExists:
-            continue
+        if not await _exists(client, obj):
+            with contextlib.suppress(errors.AlreadyExists):
+                await client.create(obj)
+
+
+async def _exists(client: Client, obj: Object) -> bool:
+    meta = obj["metadata"]
+    try:
+        await client.get(client.kinds.of_object(obj), meta["name"], namespace=meta.get("namespace", ""))
+    except errors.NotFound:
+        return False
+    return True
 
 
 def plan_objects(dns_address: str) -> Iterator[Object]:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,16 @@ async def test_pods_get_addresses_and_names(machine: Machine, tmp_path: Path) ->
             await asyncio.sleep(0.3)
             assert "10.244.7.1/24" in await commands.run(["ip", "address", "show", BRIDGE])
             assert "10.244.0.1/24" not in await commands.run(["ip", "address", "show", BRIDGE])
+    await check_restart(config)
     await cni.remove(BRIDGE)
     with pytest.raises(commands.CommandFailed):
         await commands.run(["ip", "link", "show", BRIDGE])
+
+
+async def check_restart(config: cni.Config) -> None:
+    """An agent that starts again and does not know its Node yet leaves the gateway to the pods that use it."""
+    async with FakeApi().open_informers() as informers, cni.open_network(replace(config, informers=informers)):
+        for _ in range(20):
+            await asyncio.sleep(0.02)
+            assert "10.244.7.1/24" in await commands.run(["ip", "address", "show", BRIDGE])
+    assert "10.244.7.0/24" in await commands.run(["ip", "route"])

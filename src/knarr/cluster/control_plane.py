@@ -40,14 +40,14 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event) -> N
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(apiserver.open_apiserver(_apiserver_config(layout, decided)))
         tasks = Supervisor("server", clock=clock, random=random)
+        admin = Client(transport.InProcessTransport(server.handler, user.User("system:apiserver", (user.MASTERS,))))
+        tasks.run("network-objects", lambda: network_objects.ensure(admin, dns_address=decided.dns_address))
         options = contexts.Options(root_ca=(layout.pki / "ca.crt").read_text(), cluster_cidr=decided.pod_cidr)
         for name, start in (("kube-controller-manager", roster.run), ("kube-scheduler", scheduler.run)):
             client_for = contexts.in_process(server.handler, name, clock)
             opened = contexts.open_context(client_for, name, clock=clock, random=random, options=options)
             start(await stack.enter_async_context(opened), tasks)
         await stack.enter_async_context(tasks)  # entered last: its tasks end before the contexts that they use
-        admin = Client(transport.InProcessTransport(server.handler, user.User("system:apiserver", (user.MASTERS,))))
-        tasks.run("network-objects", lambda: network_objects.ensure(admin, dns_address=decided.dns_address))
         tasks.run("certificates", lambda: _renew_certificates(layout, decided, clock))
         gc.freeze()  # modules and tables live as long as the process: never look at them again
         logger.info("cluster %s serves on port %d", decided.name, decided.api_port)

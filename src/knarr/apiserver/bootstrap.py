@@ -35,6 +35,7 @@ async def ensure_objects(parts: Parts) -> None:
     for name, value in PRIORITIES.items():
         await _ensure(parts, "priorityclasses.scheduling.k8s.io", _priority_class(name, value))
     await _ensure(parts, "configmaps", _authentication(parts), update=True)
+    await _ensure(parts, "configmaps", _token_tracking(parts))
     await _ensure_api_services(parts)
     if parts.scheme.find("networking.k8s.io", "v1", "servicecidrs") is not None:
         await _ensure(parts, "servicecidrs.networking.k8s.io", _service_cidr(parts))
@@ -129,6 +130,12 @@ def _authentication(parts: Parts) -> Object:
         data["requestheader-uid-headers"] = '["X-Remote-Uid"]'
     found: Object = {"metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}}
     return {**found, "data": data} if data else found
+
+
+def _token_tracking(parts: Parts) -> Object:
+    """Return the note of since when the use of service account tokens in Secrets is recorded."""
+    name = "kube-apiserver-legacy-service-account-token-tracking"
+    return {"metadata": {"name": name, "namespace": "kube-system"}, "data": {"since": parts.now()[:10]}}
 
 
 def _service_cidr(parts: Parts) -> Object:

@@ -46,7 +46,6 @@ async def _review(parts: Parts, call: Call, target: Target) -> Response:
 
 
 async def _components(parts: Parts, call: Call, target: Target) -> Response:
-    call.warnings.append("v1 ComponentStatus is deprecated in v1.19+")
     form = negotiate.choose(call.request.headers.get("accept") or "")
     view = views.of(parts, call, target, form)
     if not target.name:

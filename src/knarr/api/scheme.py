@@ -52,6 +52,8 @@ class Resource:
         storage: Key prefix below /registry, shared by all versions of one kind; "" if nothing is stored.
         storage_version: The apiVersion in which objects are stored, such as "autoscaling/v2".
         selectable_fields: What field selectors may name besides metadata.name and metadata.namespace.
+        custom: Whether a CustomResourceDefinition defines it.
+        listed: The kind of its lists, where it is not the kind with "List" behind it.
     """
 
     group: str
@@ -68,6 +70,8 @@ class Resource:
     storage: str = ""
     storage_version: str = ""
     selectable_fields: tuple[str, ...] = ()
+    custom: bool = False
+    listed: str = ""
 
     @property
     def api_version(self) -> str:
@@ -77,7 +81,7 @@ class Resource:
     @property
     def list_kind(self) -> str:
         """The kind of its lists."""
-        return f"{self.kind}List"
+        return self.listed or f"{self.kind}List"
 
     @property
     def qualified(self) -> str:

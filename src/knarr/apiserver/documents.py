@@ -67,4 +67,4 @@ class Documents:
             config = self._parts.config
             self._scheme = scheme
             self._discovery = discovery.Documents(scheme, f"{config.advertise_address}:{config.advertise_port or 443}")
-            self._openapi = openapi.Documents(scheme, version.info()["gitVersion"])
+            self._openapi = openapi.Documents(scheme, version.info()["gitVersion"], self._parts.custom.published())

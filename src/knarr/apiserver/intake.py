@@ -9,6 +9,7 @@ from typing import Any
 from knarr.api import codec, defaults, errors, protobuf, schema
 from knarr.api.scheme import Resource
 from knarr.apiserver import negotiate, options
+from knarr.apiserver.customresources import intake as custom_intake
 from knarr.apiserver.parts import Call, Parts, Target
 
 Object = dict[str, Any]
@@ -98,6 +99,11 @@ def settle(
     Raises:
         BadRequest: a field has the wrong type, or, with strict validation, is unknown or given twice.
     """
+    version = parts.custom.of(resource)
+    if version is not None:
+        obj, unknown = custom_intake.settle(version, obj)
+        _complain(call, resource, (*repeated, *unknown), field_validation)
+        return obj
     definition = parts.type_of(resource)
     if definition is None:
         return obj
@@ -105,16 +111,19 @@ def settle(
         converted = schema.convert(obj, definition)
     except schema.DecodeError as err:
         raise codec.cannot_handle(resource.kind, resource.version, resource.kind, err) from err
-    complaints = (*repeated, *converted.unknown)
-    if complaints and field_validation == options.STRICT:
-        raise codec.cannot_handle(resource.kind, resource.version, resource.kind, codec.strict_error(complaints))
-    if field_validation == options.WARN:
-        call.warnings += complaints
+    _complain(call, resource, (*repeated, *converted.unknown), field_validation)
     result: Object = converted.object
     if resource.kind == "Secret" and resource.group == "":
         _merge_string_data(result)
     defaults.apply(resource, result)
     return result
+
+
+def _complain(call: Call, resource: Resource, complaints: tuple[str, ...], field_validation: str) -> None:
+    if complaints and field_validation == options.STRICT:
+        raise codec.cannot_handle(resource.kind, resource.version, resource.kind, codec.strict_error(complaints))
+    if field_validation == options.WARN:
+        call.warnings += complaints
 
 
 def decode_options(call: Call, kind: str) -> Object:

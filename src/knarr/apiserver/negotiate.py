@@ -59,7 +59,7 @@ def of(request: Request, resource: Resource, served: Sequence[str] = SERVED) -> 
     Raises:
         NotAcceptable: none of those accepted can be made.
     """
-    custom = not resource.definition.startswith("io.k8s.")
+    custom = resource.custom
     return choose(request.headers.get("accept") or "", True, served, custom)
 
 

@@ -88,7 +88,8 @@ def _is_unchanged(live: Object, obj: Object) -> bool:
 
 def _converter(parts: Parts, resource: Resource) -> Convert | None:
     versions = {other.api_version: other for other in parts.scheme.versions(resource)}
-    if len(versions) == 1:
+    custom = parts.custom.of(resource)
+    if len(versions) == 1 or (custom is not None and custom.definition.is_webhook):
         return None
 
     def convert(obj: Object, api_version: str) -> tuple[Object, Type] | None:

@@ -9,6 +9,7 @@ from functools import partial
 from knarr.api import errors
 from knarr.api.scheme import Resource
 from knarr.apiserver import documents, responses, version
+from knarr.apiserver.customresources import gate
 from knarr.apiserver.health import ENDPOINTS, Health
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.proxy import backends, containers
@@ -51,6 +52,13 @@ SUBRESOURCES: Mapping[tuple[str, str], Serve] = {
 """Subresources with a behaviour of their own; "status" and "scale" are the same for every kind."""
 
 
+DEPRECATED: Mapping[tuple[str, str], str] = {
+    ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
+    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
+"""What every answer about a resource warns of, by (group, plural)."""
+
+
 class Routes:
     """Finds out who answers a call.
 
@@ -83,9 +91,15 @@ class Routes:
             raise errors.PathNotFound
         if resource.plural == "namespaces":
             namespace = ""
+        if resource.custom:
+            gate.check(self._parts.custom, call, resource)
         serve = self._find(call, resource)
+        warning = DEPRECATED.get((info.group, info.resource))
+        if warning is not None:
+            call.warnings.append(warning)
         name = info.parts[1] if len(info.parts) > 1 else ""
-        target = Target(resource, scheme.stored(resource), info.subresource, namespace, name)
+        stored = resource if resource.custom else scheme.stored(resource)
+        target = Target(resource, stored, info.subresource, namespace, name)
         return await serve(self._parts, call, target)
 
     def _find(self, call: Call, resource: Resource) -> Serve:

@@ -11,6 +11,7 @@ import msgspec
 from knarr.api import errors
 from knarr.api.scheme import Resource
 from knarr.apiserver import negotiate, objects, options, tables
+from knarr.apiserver.customresources import columns
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.strategies import table as strategies
 from knarr.store import watch as watches
@@ -174,6 +175,7 @@ class TableView:
             version=self._version,
             include=self._include,
             now=self._parts.clock.now(),
+            printer=columns.printer_of(self._parts.custom, self._resource),
         )
 
 

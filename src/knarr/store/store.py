@@ -197,6 +197,10 @@ class Store:
         """
         return self._dispatcher.subscribe(prefix, callback)
 
+    def reindex(self, prefix: bytes) -> None:
+        """Extract the attributes of everything below `prefix` again, since `extract` reads other ones now."""
+        self._cache.reindex(prefix)
+
     async def compact(self, revision: Revision) -> None:
         """Forget history up to `revision`; `open_store` does it by time."""
         await self._backend.compact(revision)

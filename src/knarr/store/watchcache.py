@@ -47,6 +47,13 @@ class WatchCache:
         self._index.load({entry.key: self._extract(entry.key, entry.value) for entry in everything.entries})
         self.revision = self._oldest = everything.revision
 
+    def reindex(self, prefix: bytes) -> None:
+        """Extract the attributes of the entries below `prefix` again."""
+        start, end = Query(prefix).to_range()
+        for key in list(self._index.range(start, end)):
+            self._index.drop(key)
+            self._index.put(key, self._extract(key, self._entries[key].value))
+
     def get(self, key: bytes) -> Entry | None:
         """Return what stands at a key."""
         return self._entries.get(key)

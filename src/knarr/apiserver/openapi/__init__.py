@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from knarr.api.scheme import Resource, Scheme
+from knarr.api.structural import publish
 from knarr.apiserver.openapi import paths, schemas
 
 Object = dict[str, Any]
@@ -63,10 +64,10 @@ class Documents:
     Args:
         scheme: What is served.
         version: The server's version, such as "v1.37.0+knarr".
-        custom: Definitions of custom resources by their `Resource.definition`, as OpenAPI v3 schemas.
+        custom: What is published of custom kinds, by their `Resource.definition`.
     """
 
-    def __init__(self, scheme: Scheme, version: str, custom: Mapping[str, Object] | None = None) -> None:
+    def __init__(self, scheme: Scheme, version: str, custom: Mapping[str, publish.Published] | None = None) -> None:
         self._scheme = scheme
         self._version = version
         self._custom = custom or {}
@@ -115,18 +116,20 @@ class Documents:
         for resource in resources:
             digest.update(repr(resource).encode())
             if resource.definition in self._custom:
-                digest.update(msgspec.json.encode(self._custom[resource.definition]))
+                digest.update(msgspec.json.encode(self._custom[resource.definition].schema))
         return digest.hexdigest().upper()
 
     def _make_v3(self, resources: list[Resource]) -> Object:
         definitions = schemas.load()
-        known = {**definitions, **self._custom}
+        own: dict[str, Object] = {}
+        for one in resources:
+            if one.definition in self._custom:
+                own |= self._custom[one.definition].v3()
+        known = {**definitions, **own}
         items = {path: paths.to_v3(item) for path, item in paths.of_version(resources, known)}
         names = schemas.reachable(definitions, _roots(resources))
         components = {name: schemas.to_v3(name, definitions[name]) for name in names}
-        components |= {
-            one.definition: self._custom[one.definition] for one in resources if one.definition in self._custom
-        }
+        components |= own
         return {
             "openapi": "3.0.0",
             "info": {"title": _TITLE, "version": self._version},
@@ -159,13 +162,16 @@ class Documents:
         return b"".join(parts)
 
     def _all_paths(self, definitions: dict[str, Object]) -> Iterator[tuple[str, Object]]:
+        known = {**definitions, **self._custom, **{f"{name}List": {} for name in self._custom}}
         for resources in self._paths.values():
-            yield from paths.of_version(resources, definitions)
+            yield from paths.of_version(resources, known)
 
     def _all_schemas(self, definitions: dict[str, Object]) -> Iterator[tuple[str, Object]]:
         resources = [resource for found in self._paths.values() for resource in found]
         for name in schemas.reachable(definitions, _roots(resources)):
             yield name, schemas.to_v2(name, definitions[name])
+        for published in self._custom.values():
+            yield from published.v2().items()
 
 
 def _keep(body: bytes) -> Document:
@@ -181,6 +187,8 @@ def _roots(resources: list[Resource]) -> set[str]:
     found = {schemas.STATUS, schemas.DELETE_OPTIONS, schemas.WATCH_EVENT, schemas.PATCH}
     for resource in resources:
         found |= {resource.definition, f"{resource.definition}List"}
+        if resource.custom:
+            found |= {f"{publish.META}.ObjectMeta", f"{publish.META}.ListMeta"}
         for sub in resource.subresources:
             package = sub.group.removesuffix(".k8s.io") or "core"
             found.add(f"io.k8s.api.{package}.{sub.version}.{sub.kind}")

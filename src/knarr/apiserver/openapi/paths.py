@@ -85,7 +85,7 @@ _LIST = (
 )
 
 
-def of_version(resources: list[Resource], known: Mapping[str, Object]) -> Iterator[tuple[str, Object]]:
+def of_version(resources: list[Resource], known: Mapping[str, Any]) -> Iterator[tuple[str, Object]]:
     """Yield the paths of a version with their path items.
 
     Args:
@@ -99,7 +99,7 @@ def of_version(resources: list[Resource], known: Mapping[str, Object]) -> Iterat
 class _Paths:
     """The paths of one resource."""
 
-    def __init__(self, resource: Resource, known: Mapping[str, Object]) -> None:
+    def __init__(self, resource: Resource, known: Mapping[str, Any]) -> None:
         self._resource = resource
         self._known = known
         self._root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"

@@ -71,6 +71,7 @@ class Strategy:
         prepare_create: Changes a new object in place, after admission and before validation.
         prepare_update: The same for an update, given the old object; the status is the old one's already.
         prepare_status: The same for an update of the status subresource.
+        prepare_delete: Changes an object in place when its deletion begins.
         reserve: Takes what the object needs from a pool, such as addresses; returns what gives it back if the write fails. A
             deletion passes no object, a creation no old one.
         grace_s: For (object, seconds asked for or None): how long a deletion waits for the object to end by itself; 0 means not.
@@ -85,6 +86,7 @@ class Strategy:
     prepare_create: Callable[[Context, Object], None] = _nothing_on_create
     prepare_update: Callable[[Context, Object, Object], None] = _nothing_on_update
     prepare_status: Callable[[Context, Object, Object], None] = _status_differs_only
+    prepare_delete: Callable[[Context, Object], None] = _nothing_on_create
     reserve: Callable[[Context, Object | None, Object | None], Undo | None] = _nothing_to_reserve
     grace_s: Callable[[Object, int | None], int] = _not_graceful
     keeps_status: bool = False

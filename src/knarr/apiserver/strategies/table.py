@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from knarr.api.scheme import Resource
-from knarr.apiserver.customresources.strategy import CUSTOM
+from knarr.apiserver.customresources.strategy import CUSTOM, DEFINITIONS
 from knarr.apiserver.strategies import kinds
 from knarr.apiserver.strategies.pods import PODS
 from knarr.apiserver.strategies.services import SERVICES
@@ -51,7 +51,7 @@ TABLE: Mapping[tuple[str, str], Strategy] = {
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"): kinds.COUNTED_CONDITIONAL,
     ("flowcontrol.apiserver.k8s.io", "FlowSchema"): kinds.COUNTED_CONDITIONAL,
     ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"): kinds.COUNTED_CONDITIONAL,
-    ("apiextensions.k8s.io", "CustomResourceDefinition"): kinds.COUNTED_CONDITIONAL,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): DEFINITIONS,
     ("apiregistration.k8s.io", "APIService"): kinds.CONDITIONAL,
     ("node.k8s.io", "RuntimeClass"): kinds.CONDITIONAL,
     ("storage.k8s.io", "VolumeAttachment"): kinds.CONDITIONAL,

@@ -8,6 +8,8 @@ from typing import Any
 from knarr.api import codec, errors, field, labels
 from knarr.api.scheme import Resource
 from knarr.apiserver import intake, metadata, negotiate, objects, options, ownership, responses, views
+from knarr.apiserver.customresources import reading
+from knarr.apiserver.customresources import scale as custom_scale
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.strategies import table
 from knarr.apiserver.verbs import patch, writing
@@ -29,6 +31,20 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
     if call.info.verb == "update":
         return await _update(parts, call, target, kind)
     return await _patch(parts, call, target, kind)
+
+
+def _scale_of(parts: Parts, target: Target, obj: Object) -> Object:
+    version = parts.custom.of(target.resource)
+    if version is None or version.scale is None:
+        return to_scale(obj)
+    return custom_scale.to_scale(obj, version.scale)
+
+
+def _resize(parts: Parts, target: Target, old: Object, replicas: int) -> Object:
+    version = parts.custom.of(target.resource)
+    if version is None or version.scale is None:
+        return {**old, "spec": {**(old.get("spec") or {}), "replicas": replicas}}
+    return custom_scale.with_replicas(old, version.scale, replicas)
 
 
 def to_scale(obj: Object) -> Object:
@@ -73,7 +89,7 @@ async def _patch(parts: Parts, call: Call, target: Target, kind: Resource) -> Re
     write = options.write_options(call.values, "PatchOptions", patch_type=patch_type)
 
     async def make(old: Object) -> Object:
-        scale = to_scale(old)
+        scale = _scale_of(parts, target, old)
         if patch_type == patch.APPLY:
             applied = intake.decode(call, "application/yaml", kind.kind)
             spec = applied.get("spec")
@@ -98,7 +114,7 @@ def _scaled(
         words = "must be greater than or equal to 0"
         problem = field.invalid(field.Path("spec.replicas"), replicas, words)
         raise errors.Invalid("autoscaling", "Scale", target.name, [problem])
-    obj = {**old, "metadata": dict(old["metadata"]), "spec": {**(old.get("spec") or {}), "replicas": replicas}}
+    obj = {**_resize(parts, target, old, replicas), "metadata": dict(old["metadata"])}
     sent = scale.get("metadata") or {}
     obj = ownership.track(parts, call, target, old, obj, write)
     obj["metadata"]["resourceVersion"] = sent.get("resourceVersion") or ""
@@ -119,5 +135,5 @@ async def _send(parts: Parts, call: Call, target: Target, value: bytes) -> Respo
     form = negotiate.choose(call.request.headers.get("accept") or "")
     kind = intake.subresource_kind(parts, target)
     view = views.of(parts, call, Target(kind, kind, "", target.namespace, target.name), form)
-    scale = to_scale(objects.decode(value))
+    scale = _scale_of(parts, target, await reading.decode(parts, target.resource, value))
     return await responses.send(call, form, view.one(codec.encode_response(scale)))

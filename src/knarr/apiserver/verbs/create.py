@@ -1,6 +1,7 @@
 """POST to a collection."""
 
 from knarr.apiserver import intake, negotiate, options, ownership, responses, views
+from knarr.apiserver.customresources import reading
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.verbs import writing
 from knarr.kit.http.messages import Response
@@ -13,5 +14,6 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
     obj = intake.read(parts, call, target, write.field_validation)
     obj = ownership.track(parts, call, target, None, obj, write)
     written = await writing.create(parts, call, target, obj, write)
-    body = views.of(parts, call, target, form).one(written.value)
+    value = await reading.show_one(parts, target.resource, written.value)
+    body = views.of(parts, call, target, form).one(value)
     return await responses.send(call, form, body, 201)

@@ -11,6 +11,7 @@ from typing import Any
 from knarr.api import codec, errors, field
 from knarr.apiserver import intake, negotiate, objects, options, responses, views
 from knarr.apiserver.admission.chain import DELETE, AdmissionRequest
+from knarr.apiserver.customresources import reading
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.strategies import table
 from knarr.apiserver.strategies.strategy import Context, Strategy, bump_generation
@@ -24,6 +25,10 @@ ORPHAN_FINALIZER = "orphan"
 FOREGROUND_FINALIZER = "foregroundDeletion"
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _ATTEMPTS = 64
+_JOB_WARNING = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+    "propagationPolicy=Orphan to suppress this warning"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +111,17 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
     form = negotiate.of(call.request, target.resource)
     given = read_options(call)
     value, is_gone = await delete(parts, call, target, given)
+    if (
+        table.of(target.stored).orphans
+        and target.resource.group == "batch"
+        and not given.policy
+        and given.orphan is None
+    ):
+        call.warnings.append(_JOB_WARNING)
     if is_gone and not table.of(target.stored).returns_deleted:
         return await responses.send_object(call, _success(target, value))
     is_waited_for = not is_gone and given.orphan is False
+    value = await reading.show_one(parts, target.resource, value)
     body = views.of(parts, call, target, form).one(value)
     return await responses.send(call, form, body, 202 if is_waited_for else 200)
 
@@ -134,7 +147,8 @@ async def delete(parts: Parts, call: Call, target: Target, given: DeleteOptions)
         old = objects.decode(entry.value)
         _check_preconditions(target, old, given)
         if not is_admitted:
-            await _admit(parts, call, target, old, given)
+            seen = await reading.decode(parts, target.resource, entry.value) if target.resource.custom else old
+            await _admit(parts, call, target, seen, given)
             is_admitted = True
             continue
         obj = objects.decode(entry.value)
@@ -154,6 +168,8 @@ def plan(context: Context, strategy: Strategy, obj: Object, given: DeleteOptions
     metadata = obj["metadata"]
     if _is_pending(metadata, given):
         return False
+    if not metadata.get("deletionTimestamp"):
+        strategy.prepare_delete(context, obj)
     is_waiting = _begin_grace(context, strategy, obj, given)
     finalizers = _finalizers(strategy, metadata, given)
     if finalizers != (metadata.get("finalizers") or []):
@@ -251,7 +267,7 @@ async def _admit(parts: Parts, call: Call, target: Target, old: Object, given: D
         target.namespace,
         target.name,
         None,
-        objects.to_version(target.resource, old),
+        old if target.resource.custom else objects.to_version(target.resource, old),
         call.user,
         given.dry_run,
         given.raw or {},

@@ -2,6 +2,7 @@
 
 from knarr.api import errors
 from knarr.apiserver import keys, negotiate, options, responses, views
+from knarr.apiserver.customresources import reading
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.verbs import delete, list
 from knarr.kit.http.messages import Response
@@ -19,7 +20,6 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
             await delete.delete(parts, call, one, given)
         except errors.NotFound:
             continue  # somebody else was faster
-    body = views.of(parts, call, target, form).many(
-        [entry.value for entry in page.entries], list.list_metadata(target, page)
-    )
+    values = await reading.show(parts, target.resource, [entry.value for entry in page.entries])
+    body = views.of(parts, call, target, form).many(values, list.list_metadata(target, page))
     return await responses.send(call, form, body)

@@ -2,6 +2,7 @@
 
 from knarr.api import errors
 from knarr.apiserver import negotiate, options, responses, views
+from knarr.apiserver.customresources import reading
 from knarr.apiserver.errors import too_new
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.kit.http.messages import Response
@@ -16,7 +17,8 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
     entry = parts.store.get(target.key)
     if entry is None:
         raise target.not_found()
-    return await responses.send(call, form, views.of(parts, call, target, form).one(entry.value))
+    value = await reading.show_one(parts, target.resource, entry.value)
+    return await responses.send(call, form, views.of(parts, call, target, form).one(value))
 
 
 def check_version(parts: Parts, version: str) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from knarr.api import errors
 from knarr.apiserver import keys, negotiate, options, responses, selection, views
+from knarr.apiserver.customresources import reading
 from knarr.apiserver.errors import ContinueExpired
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.verbs.get import check_version, parse_version
@@ -49,7 +50,8 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
     given = options.list_options(call.values, watch=False)
     view = views.of(parts, call, target, form)
     page = await read(parts, target, given)
-    body = view.many([entry.value for entry in page.entries], list_metadata(target, page))
+    values = await reading.show(parts, target.resource, [entry.value for entry in page.entries])
+    body = view.many(values, list_metadata(target, page))
     return await responses.send(call, form, body)
 
 

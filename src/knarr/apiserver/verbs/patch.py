@@ -9,6 +9,7 @@ import msgspec
 
 from knarr.api import errors, field, patch
 from knarr.apiserver import intake, metadata, negotiate, objects, options, ownership, responses, views
+from knarr.apiserver.customresources import reading
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.strategies import table
 from knarr.apiserver.verbs import writing
@@ -43,7 +44,8 @@ async def serve(parts: Parts, call: Call, target: Target, *, prepare: writing.Pr
         written = await _apply(parts, call, target, write, prepare)
     else:
         written = await _patch(parts, call, target, write, patch_type, prepare)
-    body = views.of(parts, call, target, form).one(written.value)
+    value = await reading.show_one(parts, target.resource, written.value)
+    body = views.of(parts, call, target, form).one(value)
     return await responses.send(call, form, body, 201 if written.created else 200)
 
 

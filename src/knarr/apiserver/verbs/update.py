@@ -3,6 +3,7 @@
 from typing import Any
 
 from knarr.apiserver import intake, metadata, negotiate, objects, options, ownership, responses, views
+from knarr.apiserver.customresources import reading
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.strategies import table
 from knarr.apiserver.verbs import writing
@@ -42,5 +43,6 @@ async def serve(parts: Parts, call: Call, target: Target, *, prepare: writing.Pr
     written = await writing.update(
         parts, call, target, make, write, create_missing=create if may_create else None, prepare=prepare
     )
-    body = views.of(parts, call, target, form).one(written.value)
+    value = await reading.show_one(parts, target.resource, written.value)
+    body = views.of(parts, call, target, form).one(value)
     return await responses.send(call, form, body, 201 if written.created else 200)

@@ -5,14 +5,16 @@ k8s.io/apiserver/pkg/endpoints/handlers/{get,watch}.go and pkg/storage/cacher (v
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from knarr.api import errors, protobuf
+from knarr.api.scheme import Resource
 from knarr.apiserver import negotiate, options, responses, selection, views
+from knarr.apiserver.customresources import reading
 from knarr.apiserver.errors import too_new, too_old
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.verbs.get import parse_version
@@ -42,12 +44,13 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
     fields = [("cache-control", "no-cache, private"), ("content-type", content_type)]
     responses.add_warnings(fields, call)
     level = parts.metrics.long_running(call.info, call.request.method)
-    stream = _stream(parts, query, given, view, limit_s, level)
+    stream = _stream(parts, target.resource, query, given, view, limit_s, level)
     return Response(200, Headers.from_lower(fields), _framed(stream) if is_framed else stream)
 
 
 async def _stream(
     parts: Parts,
+    resource: Resource,
     query: queries.Query,
     given: options.ListOptions,
     view: views.View,
@@ -59,11 +62,12 @@ async def _stream(
         watch, initial = _open(parts, query, given)
         with watch:
             for first in range(0, len(initial), _CHUNK_EVENTS):
-                yield b"".join([view.event(event) for event in initial[first : first + _CHUNK_EVENTS]])
+                events = await reading.show_events(parts, resource, initial[first : first + _CHUNK_EVENTS])
+                yield b"".join([view.event(event) for event in events])
             if given.initial_events and given.bookmarks:
                 annotations = {INITIAL_EVENTS_END: "true"}
                 yield view.bookmark({"resourceVersion": str(parts.store.revision), "annotations": annotations})
-            async for lines in _follow(parts, watch, view, limit_s, bookmarks=given.bookmarks):
+            async for lines in _follow(parts, resource, watch, view, limit_s, bookmarks=given.bookmarks):
                 yield lines
     except store_errors.Compacted as err:
         yield _error_line(too_old(err))
@@ -96,7 +100,7 @@ def _open(
 
 
 async def _follow(
-    parts: Parts, watch: watches.Watch, view: views.View, limit_s: float, *, bookmarks: bool
+    parts: Parts, resource: Resource, watch: watches.Watch, view: views.View, limit_s: float, *, bookmarks: bool
 ) -> AsyncIterator[bytes]:
     now = asyncio.get_running_loop().time
     end = now() + limit_s
@@ -105,7 +109,7 @@ async def _follow(
         wake = min(end, next_bookmark) if bookmarks else end
         try:
             async with asyncio.timeout_at(wake):
-                events = await watch.__anext__()
+                events: Sequence[watches.WatchEvent] = await watch.__anext__()
         except StopAsyncIteration:
             return
         except TimeoutError:
@@ -116,6 +120,7 @@ async def _follow(
                 return
             next_bookmark = now() + BOOKMARK_S
             continue
+        events = await reading.show_events(parts, resource, events)
         yield view.event(events[0]) if len(events) == 1 else b"".join([view.event(event) for event in events])
 
 

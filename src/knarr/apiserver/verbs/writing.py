@@ -13,6 +13,7 @@ from knarr.api import codec, errors, field, validation
 from knarr.apiserver import metadata as metadatas
 from knarr.apiserver import objects
 from knarr.apiserver.admission.chain import CREATE, UPDATE, AdmissionRequest
+from knarr.apiserver.customresources import checks, reading
 from knarr.apiserver.options import WriteOptions
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.strategies import table
@@ -80,7 +81,8 @@ async def create(
     for attempt in range(GENERATED_NAME_ATTEMPTS if is_generated else 1):
         if attempt:
             metadata["name"] = metadatas.generate_name(parts.random, metadata["generateName"])
-        _check(target, metadata, validation.validate_create(target.stored, obj, requested=target.resource))
+        found = validation.validate_create(target.stored, obj, requested=target.resource)
+        _check(target, metadata, found + checks.check(parts, target.resource, obj))
         request.object, request.name = objects.to_version(target.resource, obj), metadata["name"]
         await parts.chain.validate(request)
         value = await _store_new(context, strategy, obj)
@@ -101,7 +103,7 @@ async def _store_new(context: Context, strategy: Strategy, obj: Object) -> bytes
     try:
         if context.dry_run:
             return codec.encode_response(obj)
-        result = await parts.store.create(key, codec.encode(obj))
+        result = await parts.store.create(key, await reading.encode(parts, stored, obj))
     finally:
         if undo is not None:
             undo()
@@ -147,8 +149,8 @@ async def update(
             if create_missing is None:
                 raise target.not_found()
             return await create_missing()
-        old = objects.decode(entry.value)
-        visible = objects.to_version(target.resource, objects.decode(entry.value))
+        old = await reading.decode(parts, target.stored, entry.value)
+        visible = objects.to_version(target.resource, copy(old))
         obj = await make(visible)
         is_conditional = _check_version(target, strategy, obj, old, entry.modified)
         metadatas.keep_identity(obj["metadata"], old["metadata"])
@@ -159,7 +161,7 @@ async def update(
         obj["metadata"]["resourceVersion"] = str(entry.modified)
         prepare(context, obj, old)
         found = validation.validate_update(target.stored, obj, old, target.subresource, requested=target.resource)
-        _check(target, obj["metadata"], found)
+        _check(target, obj["metadata"], found + checks.check(parts, target.resource, obj, old))
         request.object = objects.to_version(target.resource, obj)
         await parts.chain.validate(request)
         written = await _store_changed(context, strategy, obj, old, entry)
@@ -177,7 +179,7 @@ async def _store_changed(
     """Put the object in the place of `entry`; None means that it is not there any more."""
     parts, target = context.parts, context.target
     is_last = _is_finished(target, obj, old)
-    if obj == old and not is_last:
+    if obj == old and not is_last and reading.is_migrated(target.stored, entry.value):
         current = parts.store.get(target.key)
         return Written(entry.value) if current is not None and current.modified == entry.modified else None
     undo = strategy.reserve(context, obj, old) if not is_last else None
@@ -187,7 +189,8 @@ async def _store_changed(
         if is_last:
             result = await parts.store.delete(target.key, expected=entry.modified)
         else:
-            result = await parts.store.update(target.key, codec.encode(obj), expected=entry.modified)
+            value = await reading.encode(parts, target.stored, obj)
+            result = await parts.store.update(target.key, value, expected=entry.modified)
     finally:
         if undo is not None:
             undo()

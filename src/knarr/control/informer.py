@@ -163,7 +163,10 @@ class Informer(Generic[T]):
         for name in self._indexes:
             self._index_one(name, old, new)
         for handler in self._handlers:
-            handler(old, new)
+            try:
+                handler(old, new)
+            except Exception as err:  # a border: one handler's mistake must not keep the others from hearing
+                logger.error("a handler of %s failed", self.kind.resource.qualified, exc_info=err)
 
     def _index_one(self, name: str, old: T | None, new: T | None) -> None:
         index, entries = self._indexes[name]

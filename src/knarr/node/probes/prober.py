@@ -17,6 +17,9 @@ from knarr.kit.clock import Clock
 from knarr.node.pods.view import Kill
 from knarr.node.probes.ask import Answer, Target
 
+ADOPTED_AGE_S = 5.0
+"""A container that ran for longer when its probes began was started by an earlier agent."""
+
 
 class Kind(Enum):
     """What a probe is for; the value stands in messages."""
@@ -67,6 +70,7 @@ class Prober:
         self.is_ready = was_ready or spec.readinessProbe is None
         self.kill: Kill | None = None
         self._startup = asyncio.Event()
+        self._adopted = tools.clock.now().timestamp() - started_s > ADOPTED_AGE_S
         if self.is_started:
             self._startup.set()
         probes = (
@@ -93,7 +97,7 @@ class Prober:
         age_s = clock.now().timestamp() - self._started_s
         period_s = float(probe.periodSeconds or 10)
         await clock.sleep(max(0.0, (probe.initialDelaySeconds or 0) - age_s))
-        if age_s > period_s:  # the agent was started again: not all containers at once
+        if self._adopted:  # the agent was started again: not all containers at once
             await clock.sleep(self._tools.random.random() * period_s)
         passed: bool | None = None
         in_a_row = 0

@@ -20,6 +20,7 @@ from knarr.apiserver.proxy.nodeagents import NodeAgents
 from knarr.apiserver.registry import Registry
 from knarr.apiserver.requestinfo import RequestInfo
 from knarr.apiserver.serviceips import ServiceIPs
+from knarr.apiserver.webhooks import Webhooks
 from knarr.kit import clock as clocks
 from knarr.kit.http.messages import Request
 from knarr.store import store as stores
@@ -44,6 +45,7 @@ class Parts:
         node_agents: Reaches the nodes.
         metrics: Counts requests.
         custom: The kinds that users define.
+        webhooks: Calls webhooks.
     """
 
     config: Config
@@ -58,6 +60,7 @@ class Parts:
     node_agents: NodeAgents
     metrics: Metrics
     custom: Catalog
+    webhooks: Webhooks
 
     @property
     def clock(self) -> clocks.Clock:

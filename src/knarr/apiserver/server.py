@@ -12,6 +12,7 @@ from knarr.api import schema
 from knarr.api.scheme import BUILT_IN, Scheme
 from knarr.apiserver import attributes, bootstrap, eventttl, ipaddresses, tls
 from knarr.apiserver.admission import order
+from knarr.apiserver.admission.shapes import Shaper
 from knarr.apiserver.authn import assembly as authn
 from knarr.apiserver.authn import tokens
 from knarr.apiserver.authz import assembly as authz
@@ -27,6 +28,7 @@ from knarr.apiserver.proxy.nodeagents import NodeAgents
 from knarr.apiserver.registry import Registry
 from knarr.apiserver.routes import Routes
 from knarr.apiserver.serviceips import ServiceIPs
+from knarr.apiserver.webhooks import Webhooks
 from knarr.kit import tasks
 from knarr.kit.http import server as http_server
 from knarr.kit.http.messages import Handler as HttpHandler
@@ -70,6 +72,7 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         )
         parts = _assemble(config, store, extractor)
         stack.push_async_callback(parts.node_agents.aclose)
+        stack.push_async_callback(parts.webhooks.aclose)
         parts.metrics.watch_store(store)
         state = _State()
         routes = Routes(parts, Health(*_checks(state)))
@@ -111,7 +114,8 @@ def _assemble(config: Config, store: stores.Store, extractor: attributes.Extract
     for service in registry.list("services"):
         service_ips.on_change(None, service)
     registry.subscribe("services", service_ips.on_change)
-    return Parts(
+    webhooks, shaper = Webhooks(registry, config.random), Shaper()
+    parts = Parts(
         config=config,
         store=store,
         registry=registry,
@@ -119,12 +123,15 @@ def _assemble(config: Config, store: stores.Store, extractor: attributes.Extract
         authenticator=authn.build(config, registry, issuer),
         authorizer=authorizer,
         issuer=issuer,
-        chain=order.build(config, registry, authorizer),
+        chain=order.build(config, registry, authorizer, webhooks, shaper),
         service_ips=service_ips,
         node_agents=NodeAgents(config, registry),
         metrics=Metrics(),
         custom=custom,
+        webhooks=webhooks,
     )
+    shaper.attach(parts)
+    return parts
 
 
 async def _listen(stack: AsyncExitStack, config: Config, server: ApiServer, supervisor: tasks.Supervisor) -> None:

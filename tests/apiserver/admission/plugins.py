@@ -8,10 +8,12 @@ from typing import Any
 from knarr.api import errors
 from knarr.api.user import User
 from knarr.apiserver.admission.chain import CREATE, DELETE, UPDATE, AdmissionRequest, Chain, Context, Plugin
+from knarr.apiserver.admission.shapes import Shaper
 from knarr.apiserver.authz import bootstrap
 from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.apiserver.authz.rbac import Rbac
 from knarr.apiserver.registry import Registry
+from knarr.apiserver.webhooks import Webhooks
 from knarr.kit.clock import FakeClock
 from tests.apiserver.access import add, open_registry, user
 
@@ -26,7 +28,9 @@ class Bench:
         self.registry, self.clock = registry, clock
         rbac = Rbac(registry)
         self.authorizer = Authorizer((rbac,), rbac)
-        self.chain = Chain([build(Context(registry, self.authorizer, clock, Random(1)))])
+        random = Random(1)
+        context = Context(registry, self.authorizer, clock, random, Webhooks(registry, random), Shaper())
+        self.chain = Chain([build(context)])
 
     async def add(self, resource: str, name: str, namespace: str = "", **rest: Any) -> Object:
         return await add(self.registry, resource, name, namespace, **rest)

@@ -10,13 +10,14 @@ Upstream counterpart: k8s.io/apiserver/pkg/admission (v1.37).
 import random as randoms
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from knarr.api import errors
 from knarr.api.scheme import Resource
 from knarr.api.user import User
 from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.apiserver.registry import Registry
+from knarr.apiserver.webhooks import Webhooks
 from knarr.kit.clock import Clock
 
 Object = dict[str, Any]
@@ -45,6 +46,9 @@ class AdmissionRequest:
         warnings: Plugins append what the response should warn of.
         annotations: Plugins set what the audit log should note.
         kind: Of `object`, where it differs from the resource's: "Binding", "Eviction", "Scale".
+        round: 0 while plugins are called for the first time, 1 when they are called again.
+        call_again: Plugins ask for the second round by it.
+        memory: What plugins keep from the first round for the second, by their names.
     """
 
     operation: str
@@ -60,6 +64,9 @@ class AdmissionRequest:
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
     kind: str = ""
+    round: int = 0
+    call_again: bool = False
+    memory: dict[str, Any] = field(default_factory=dict)
 
     @property
     def target(self) -> str:
@@ -105,6 +112,20 @@ class Plugin:
         return operation in self.operations and (self.targets is None or target in self.targets)
 
 
+class Shapes(Protocol):
+    """Objects in other versions of their kind, and made whole again after somebody has changed them."""
+
+    async def convert(self, obj: Object, kind: Resource) -> Object:
+        """Return an object in the version of `kind`; the same dict if it is in that version."""
+
+    def settle(self, obj: Object, kind: Resource) -> Object:
+        """Return an object checked against its schema, normalized and with defaults.
+
+        Raises:
+            InternalError: it is no object of that kind.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What plugins are built from.
@@ -114,12 +135,16 @@ class Context:
         authorizer: Answers whether a user may do something.
         clock: Tells the time.
         random: Makes the random parts of names.
+        webhooks: Calls out.
+        shapes: Converts and completes what comes back.
     """
 
     registry: Registry
     authorizer: Authorizer
     clock: Clock
     random: randoms.Random
+    webhooks: Webhooks
+    shapes: Shapes
 
 
 class Chain:
@@ -137,6 +162,8 @@ class Chain:
     async def admit(self, request: AdmissionRequest) -> None:
         """Let the plugins change `request.object`; before the registry strategy.
 
+        If one asks for it, all of them are called once more.
+
         Raises:
             StatusError: A plugin refuses.
         """
@@ -146,6 +173,10 @@ class Chain:
             steps = self._admit[key] = tuple(one.admit for one in self._interested(*key) if one.admit)
         for step in steps:
             await step(request)
+        if request.call_again:
+            request.round, request.call_again = 1, False
+            for step in steps:
+                await step(request)
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Let the plugins refuse the finished object; after it has been validated, right before it is stored.

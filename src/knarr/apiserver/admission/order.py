@@ -1,6 +1,6 @@
 """Which admission plugins run, in upstream's order.
 
-Source: pkg/kubeapiserver/options/plugins.go (v1.37). Webhooks and policies in CEL have their place before ResourceQuota.
+Source: pkg/kubeapiserver/options/plugins.go (v1.37).
 """
 
 from collections.abc import Callable
@@ -23,11 +23,13 @@ from knarr.apiserver.admission import (
     service_account,
     storage_object_in_use_protection,
     taint_nodes_by_condition,
+    webhooks,
 )
-from knarr.apiserver.admission.chain import Chain, Context, Plugin
+from knarr.apiserver.admission.chain import Chain, Context, Plugin, Shapes
 from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.apiserver.config import Config
 from knarr.apiserver.registry import Registry
+from knarr.apiserver.webhooks import Webhooks
 
 ORDER: tuple[Callable[[Context], Plugin], ...] = (
     namespace_lifecycle.build,
@@ -49,21 +51,25 @@ ORDER: tuple[Callable[[Context], Plugin], ...] = (
     certificates.build_subject_restriction,
     default_ingress_class.build,
     rbac_escalation.build,
+    webhooks.build_mutating,
+    webhooks.build_validating,
     resource_quota.build,
 )
 OPTIONAL = frozenset({"OwnerReferencesPermissionEnforcement"})
 """Names of the plugins that run only where they are enabled."""
 
 
-def build(config: Config, registry: Registry, authorizer: Authorizer) -> Chain:
+def build(config: Config, registry: Registry, authorizer: Authorizer, callers: Webhooks, shapes: Shapes) -> Chain:
     """Assemble the chain.
 
     Args:
         config: Tells which plugins are left out and which optional ones run.
         registry: Reads and writes objects.
         authorizer: Answers whether a user may do something.
+        callers: Calls webhooks.
+        shapes: Converts and completes objects.
     """
-    context = Context(registry, authorizer, config.clock, config.random)
+    context = Context(registry, authorizer, config.clock, config.random, callers, shapes)
     plugins = [build_plugin(context) for build_plugin in ORDER]
     off = (OPTIONAL - set(config.enabled_admission)) | set(config.disabled_admission)
     return Chain(plugin for plugin in plugins if plugin.name not in off)

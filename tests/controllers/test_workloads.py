@@ -208,3 +208,13 @@ async def test_a_cron_job_runs_each_minute_and_keeps_a_short_history() -> None:
         current = await lab.client.get(batch_v1.CronJob, "x", namespace="default")
         assert current.status
         assert current.status.lastScheduleTime == before
+
+
+async def test_daemon_pods_that_fail_at_once_are_made_anew_less_and_less_often() -> None:
+    async with open_lab("n1") as lab:
+        lab.nodes.exit_codes["x:1"] = 1
+        spec = apps_v1.DaemonSetSpec(selector=SELECTOR, template=template())
+        await lab.client.create(apps_v1.DaemonSet(metadata=meta(), spec=spec))
+        await lab.settle(70)
+        made = await lab.events("SuccessfulCreate")
+        assert 5 <= len(made) <= 8  # after 1, 2, 4, 8, 16, 32 seconds

@@ -19,9 +19,11 @@ from knarr.control import Context, informer, loop, owners, selectors
 from knarr.controllers import batches, history, nodes, statuses
 from knarr.controllers import pods as podinfo
 from knarr.controllers.podcontrol import PodControl
+from knarr.kit.backoff import Curve, KeyedBackoff
 
 BURST = 250
-FAILED_RETRY_S = 5.0
+FAILURES = Curve(first_s=1.0, limit_s=900.0)
+"""Between pods that fail on one node, such as those that it does not admit."""
 HASH = history.REVISION_LABEL
 _ALWAYS_TOLERATED = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
@@ -61,6 +63,7 @@ class Observed:
         pods: By the node that each is on or is meant for.
         digest: The hash of the present template.
         now: The wall time.
+        held: Nodes where pods failed so recently that their failed pods stay a while.
     """
 
     daemon_set: apps_v1.DaemonSet
@@ -68,6 +71,7 @@ class Observed:
     pods: PodsByNode
     digest: str
     now: datetime
+    held: frozenset[str] = frozenset()
 
 
 def plan(observed: Observed) -> Plan:
@@ -198,6 +202,8 @@ class Reconciler:
         self._revisions = context.informers.of(apps_v1.ControllerRevision)
         self._revisions.add_index(owners.INDEX, owners.by_controller)
         self._nodes = context.informers.of(core_v1.Node)
+        self._failures: KeyedBackoff[tuple[str, str]] = KeyedBackoff(FAILURES)
+        self._held_until_s: dict[tuple[str, str], float] = {}
         self.pods = PodControl(context, "DaemonSet", self._daemon_sets, _selector_of)
 
     async def reconcile(self, request: loop.Request) -> loop.Result:
@@ -255,23 +261,35 @@ class Reconciler:
         return self._revisions.by_index(owners.INDEX, (daemon_set.metadata.uid or "") if daemon_set.metadata else "")
 
     async def _observe(self, daemon_set: apps_v1.DaemonSet, digest: str) -> Observed:
+        assert daemon_set.metadata
+        uid = daemon_set.metadata.uid or ""
         controlled = await self.pods.claim(daemon_set)
         by_node: dict[str, list[core_v1.Pod]] = {}
         for pod in controlled:
             by_node.setdefault(target_node(pod), []).append(pod)
-        return Observed(daemon_set, self._nodes.list(), by_node, digest, self._clock.now())
+        now_s = self._clock.monotonic_s()
+        held = {node for node in by_node if self._held_until_s.get((uid, node), 0.0) > now_s}
+        return Observed(daemon_set, self._nodes.list(), by_node, digest, self._clock.now(), frozenset(held))
 
     async def _act(self, daemon_set: apps_v1.DaemonSet, planned: Plan, digest: str) -> errors.StatusError | None:
         for pod in planned.failed:
             namespace, name = informer.key_of(pod)
             text = f"Found failed daemon pod {namespace}/{name} on node {target_node(pod)}, will try to kill it"
             self._recorder.warning(daemon_set, "FailedDaemonPod", text)
+            self._note_failure(daemon_set, target_node(pod))
         return await self.pods.change(
             daemon_set,
             create=planned.create[:BURST],
             delete=planned.delete[:BURST],
             make=lambda node: pod_for(daemon_set, node, digest),
         )
+
+    def _note_failure(self, daemon_set: apps_v1.DaemonSet, node: str) -> None:
+        key = ((daemon_set.metadata.uid or "") if daemon_set.metadata else "", node)
+        now_s = self._clock.monotonic_s()
+        if now_s - self._held_until_s.get(key, 0.0) > FAILURES.limit_s:  # long since the last one
+            self._failures.forget(key)
+        self._held_until_s[key] = now_s + self._failures.next_delay_s(key)
 
     async def _prune(
         self, daemon_set: apps_v1.DaemonSet, revision: apps_v1.ControllerRevision, observed: Observed
@@ -290,8 +308,9 @@ class Reconciler:
         assert observed.daemon_set.spec
         everyone = [pod for pods in observed.pods.values() for pod in pods]
         waits = [podinfo.seconds_until_available(everyone, observed.daemon_set.spec.minReadySeconds or 0, observed.now)]
-        if any(podinfo.phase(pod) == "Failed" for pod in everyone):
-            waits.append(FAILED_RETRY_S)
+        uid = observed.daemon_set.metadata.uid if observed.daemon_set.metadata else None
+        now_s = self._clock.monotonic_s()
+        waits += [self._held_until_s[uid or "", node] - now_s + 0.1 for node in observed.held]
         return min((one for one in waits if one is not None), default=None)
 
 
@@ -325,6 +344,8 @@ def _manage(observed: Observed) -> Plan:
             delete += pods
         elif pods:
             finished = [pod for pod in pods if podinfo.phase(pod) in {"Failed", "Succeeded"}]
+            if name in observed.held:
+                continue
             failed += [pod for pod in finished if not _is_going(pod) and podinfo.phase(pod) == "Failed"]
             delete += [pod for pod in finished if not _is_going(pod)]
             delete += _duplicates(observed, [pod for pod in pods if pod not in finished], surges=surges)

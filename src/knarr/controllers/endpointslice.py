@@ -276,6 +276,8 @@ class Reconciler:
     async def reconcile(self, request: loop.Request) -> loop.Result:
         """Write the slices of a Service; without the Service the garbage collector takes them."""
         service = self._services.get(request.namespace, request.name)
+        if service is None:
+            self._expectations.forget(str(request))
         if service is None or service.spec is None or not service.spec.selector or service.spec.type == "ExternalName":
             return loop.Result()
         assert service.metadata

@@ -79,6 +79,7 @@ class Reconciler:
         endpoints = self._endpoints.get(request.namespace, request.name)
         slices = self._slices.by_index(CONTROLLER, str(request))
         if not is_mirrored(endpoints, self._services.get(request.namespace, request.name)):
+            self._expectations.forget(str(request))
             actions: list[Action] = [Delete(one) for one in slices]
         else:
             assert endpoints is not None

@@ -91,7 +91,11 @@ class Scheduler:
         await self._informers.wait_synced()
         while True:
             waiting = await self._queue.pop()
-            self._try(waiting)
+            try:
+                self._try(waiting)
+            except Exception as err:  # a border: one pod that trips a plugin must not keep the others waiting
+                logger.error("%s/%s cannot be tried", waiting.facts.namespace, waiting.facts.name, exc_info=err)
+                self._queue.retry(waiting, ())
             for place, count in self._queue.counts().items():
                 _PENDING.labels(place).set(count)
             await asyncio.sleep(0)  # the events of what was decided come first

@@ -126,7 +126,7 @@ class _Schema:
             failures = [errors for one in self.any_of if (errors := one.try_check(value, path))]
             if len(failures) == len(self.any_of):
                 found.append(_composite(f'"{path}" must validate at least one schema (anyOf)'))
-                found += min(failures, key=_count)
+                found += _fewest(failures)
         if self.one_of:
             failures = [errors for one in self.one_of if (errors := one.try_check(value, path))]
             valid = len(self.one_of) - len(failures)
@@ -134,7 +134,7 @@ class _Schema:
                 words = f"Found {valid} valid alternatives" if valid else "Found none valid"
                 found.append(_composite(f'"{path}" must validate one and only one schema (oneOf). {words}'))
                 if not valid:
-                    found += min(failures, key=_count)
+                    found += _fewest(failures)
         if self.all_of:
             failures = [errors for one in self.all_of if (errors := one.try_check(value, path))]
             for errors in failures:
@@ -151,8 +151,9 @@ class _Schema:
         return errors
 
 
-def _count(errors: list[FieldError]) -> int:
-    return len(errors)
+def _fewest(failures: list[list[FieldError]]) -> list[FieldError]:
+    """Return the errors of the alternative that fails least."""
+    return min(failures, key=lambda errors: len(errors))
 
 
 def by_keys(items: list[Any], keys: tuple[str, ...]) -> dict[Any, Any]:

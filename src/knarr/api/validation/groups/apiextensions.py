@@ -1,87 +1,122 @@
-"""CustomResourceDefinitions; what their schemas may say is in `crdschema.py`.
+"""CustomResourceDefinitions.
+
+What is known to be good costs nothing: a schema that has not changed is not looked at again on update, as upstream ratchets.
 
 Source: k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation/validation.go (v1.37).
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from knarr.api import names
+from knarr.api.structural import rules as schema_rules
+from knarr.api.structural import schema as schemas
 from knarr.api.validation.collector import Errors, Object
-from knarr.api.validation.equality import immutable
-from knarr.api.validation.groups import crdschema
+from knarr.api.validation.equality import immutable, is_equal
+from knarr.api.validation.groups import webhooks
 from knarr.api.validation.rules import Rules
+from knarr.lang import jsonpath
 
-_SCOPES = ("Cluster", "Namespaced")
+GROUP = "apiextensions.k8s.io"
+MAX_SELECTABLE_FIELDS = 8
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
-_MIXED = "may have mixed case, but should otherwise match: "
-_SELECTABLE_MAX = 8
+_REVIEWS = ("v1", "v1beta1")
 
 
-def create(errors: Errors, obj: Object) -> None:
-    """Check a new CustomResourceDefinition."""
-    spec = obj.get("spec") or {}
-    _name(errors, obj, spec)
-    _spec(errors, spec)
+def create(errors: Errors, crd: Object) -> None:
+    """Check a new definition."""
+    _name(errors, crd)
+    _spec(errors, crd.get("spec") or {}, {})
+    _status(errors, crd)
 
 
-def _name(errors: Errors, obj: Object, spec: Object) -> None:
-    name = (obj.get("metadata") or {}).get("name") or ""
-    if name != f"{(spec.get('names') or {}).get('plural') or ''}.{spec.get('group') or ''}":
+def update(errors: Errors, crd: Object, old: Object) -> None:
+    """Check the change of a definition."""
+    _name(errors, crd)
+    spec, before = crd.get("spec") or {}, old.get("spec") or {}
+    _spec(errors, spec, before)
+    conditions = (old.get("status") or {}).get("conditions") or ()
+    if any(one.get("type") == "Established" and one.get("status") == "True" for one in conditions):
+        immutable(errors, "spec.scope", spec.get("scope"), before.get("scope"))
+        immutable(errors, "spec.names.kind", _names(spec).get("kind"), _names(before).get("kind"))
+    immutable(errors, "spec.group", spec.get("group"), before.get("group"))
+    immutable(errors, "spec.names.plural", _names(spec).get("plural"), _names(before).get("plural"))
+    _status(errors, crd)
+    _stored_versions(errors, crd)
+
+
+def status(errors: Errors, crd: Object, old: Object) -> None:
+    """Check the change of a definition's status."""
+    _status(errors, crd)
+    _stored_versions(errors, crd)
+
+
+def _names(spec: Object) -> Object:
+    found: Object = spec.get("names") or {}
+    return found
+
+
+def _name(errors: Errors, crd: Object) -> None:
+    spec = crd.get("spec") or {}
+    name = (crd.get("metadata") or {}).get("name")
+    if name and name != f"{_names(spec).get('plural') or ''}.{spec.get('group') or ''}":
         errors.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
 
 
-def _spec(errors: Errors, spec: Object) -> None:
-    group, path = spec.get("group") or "", "spec.group"
+def _spec(errors: Errors, spec: Object, before: Object) -> None:
+    group = spec.get("group") or ""
     if not group:
-        errors.required(path)
+        errors.required("spec.group")
     elif names.dns_subdomain(group):
-        errors.invalid(path, group, ",".join(names.dns_subdomain(group)))
+        errors.invalid("spec.group", group, ",".join(names.dns_subdomain(group)))
     elif "." not in group:
-        errors.invalid(path, group, "should be a domain with at least one dot")
-    errors.one_of("spec.scope", spec.get("scope"), _SCOPES)
-    versions: list[Object] = spec.get("versions") or []
-    _versions(errors, versions, preserves=bool(spec.get("preserveUnknownFields")))
-    if spec.get("preserveUnknownFields"):
+        errors.invalid("spec.group", group, "should be a domain with at least one dot")
+    errors.one_of("spec.scope", spec.get("scope"), ("Cluster", "Namespaced"))
+    if spec.get("preserveUnknownFields") and not before.get("preserveUnknownFields"):
         words = (
             "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
         )
         errors.invalid("spec.preserveUnknownFields", True, words)
-    _names(errors, spec.get("names") or {}, "spec.names")
-    if not (spec.get("names") or {}).get("plural"):
-        errors.required("spec.names.plural")
-    if not (spec.get("names") or {}).get("singular"):
-        errors.required("spec.names.singular")
-    for field in ("kind", "listKind"):
-        if not (spec.get("names") or {}).get(field):
-            errors.required(f"spec.names.{field}")
-    _conversion(errors, spec.get("conversion") or {}, "spec.conversion")
+    _versions(errors, spec, before)
+    listed = _names(spec)
+    for name in ("plural", "singular", "kind", "listKind"):
+        if not listed.get(name):
+            errors.required(f"spec.names.{name}")
+    _check_names(errors, listed, "spec.names")
+    _conversion(errors, spec.get("conversion") or {})
 
 
-def _versions(errors: Errors, versions: list[Object], *, preserves: bool) -> None:
-    listed = [version.get("name") or "" for version in versions]
-    if len(set(listed)) < len(listed):
-        errors.invalid("spec.versions", versions, "must contain unique version names")
-    if sum(bool(version.get("storage")) for version in versions) != 1:
-        errors.invalid("spec.versions", versions, "must have exactly one version marked as storage version")
+def _versions(errors: Errors, spec: Object, before: Object) -> None:
+    versions = spec.get("versions") or []
+    known = {one.get("name"): one for one in before.get("versions") or ()}
+    seen: set[str] = set()
     for index, version in enumerate(versions):
         path, name = f"spec.versions[{index}]", version.get("name") or ""
-        if names.dns_label_1035(name):
-            errors.invalid(f"{path}.name", name, ",".join(names.dns_label_1035(name)))
-        warning = version.get("deprecationWarning")
-        if warning is not None:
-            _warning(errors, version, warning, f"{path}.deprecationWarning")
-        schema = (version.get("schema") or {}).get("openAPIV3Schema")
-        if schema is None:
-            if not preserves:
-                errors.required(f"{path}.schema.openAPIV3Schema", "schemas are required")
-        else:
-            crdschema.check(errors, schema, f"{path}.schema.openAPIV3Schema")
-        _subresources(errors, version.get("subresources") or {}, f"{path}.subresources")
-        for position, column in enumerate(version.get("additionalPrinterColumns") or ()):
-            _column(errors, column, f"{path}.additionalPrinterColumns[{position}]")
-        _selectable(errors, version.get("selectableFields") or [], f"{path}.selectableFields")
+        errors.all_invalid(f"{path}.name", name, [",".join(found)] if (found := names.dns_label_1035(name)) else [])
+        _version(errors, version, known.get(name), path)
+        seen.add(name)
+    if len(seen) != len(versions):
+        errors.invalid("spec.versions", versions, "must contain unique version names")
+    if sum(bool(one.get("storage")) for one in versions) != 1:
+        errors.invalid("spec.versions", versions, "must have exactly one version marked as storage version")
+
+
+def _version(errors: Errors, version: Object, before: Object | None, path: str) -> None:
+    warning = version.get("deprecationWarning")
+    if warning is not None:
+        _warning(errors, version, warning, f"{path}.deprecationWarning")
+    raw = (version.get("schema") or {}).get("openAPIV3Schema")
+    subresources = version.get("subresources") or {}
+    if raw is None:
+        errors.required(f"{path}.schema.openAPIV3Schema", "schemas are required")
+    elif before is None or not is_equal(version, before):
+        where = f"{path}.schema.openAPIV3Schema"
+        if schema_rules.check_schema(errors, raw, where, has_status=subresources.get("status") is not None):
+            schema_rules.check_defaults(errors, schemas.compile_schema(raw), where)
+    _subresources(errors, subresources, f"{path}.subresources")
+    for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
+        _column(errors, column, f"{path}.additionalPrinterColumns[{index}]")
+    _selectable_fields(errors, version.get("selectableFields") or [], raw, path)
 
 
 def _warning(errors: Errors, version: Object, warning: str, path: str) -> None:
@@ -98,128 +133,145 @@ def _warning(errors: Errors, version: Object, warning: str, path: str) -> None:
             break
 
 
-def _subresources(errors: Errors, given: Object, path: str) -> None:
-    scale = given.get("scale")
+def _subresources(errors: Errors, subresources: Object, path: str) -> None:
+    scale = subresources.get("scale")
     if scale is None:
         return
-    for field, prefix in (("specReplicasPath", ".spec"), ("statusReplicasPath", ".status")):
-        value = scale.get(field) or ""
+    for name, roots, words in (
+        ("specReplicasPath", (".spec.",), "should be a json path under .spec"),
+        ("statusReplicasPath", (".status.",), "should be a json path under .status"),
+    ):
+        value = scale.get(name) or ""
         if not value:
-            errors.required(f"{path}.scale.{field}")
-        elif not value.startswith(f"{prefix}."):
-            errors.invalid(f"{path}.scale.{field}", value, f"should be a json path under {prefix}")
+            errors.required(f"{path}.scale.{name}")
+        else:
+            _simple_path(errors, value, roots, words, f"{path}.scale.{name}")
     selector = scale.get("labelSelectorPath")
-    if selector and not selector.startswith((".spec.", ".status.")):
+    if selector:
         words = "should be a json path under either .spec or .status"
-        errors.invalid(f"{path}.scale.labelSelectorPath", selector, words)
+        _simple_path(errors, selector, (".spec.", ".status."), words, f"{path}.scale.labelSelectorPath")
+
+
+def _simple_path(errors: Errors, value: str, roots: tuple[str, ...], words: str, path: str) -> None:
+    if "[" in value or not value.startswith("."):
+        errors.invalid(path, value, "should be a simple json path starting with . and without array notation")
+    elif not value.startswith(roots):
+        errors.invalid(path, value, words)
 
 
 def _column(errors: Errors, column: Object, path: str) -> None:
-    kind, form, where = column.get("type") or "", column.get("format") or "", column.get("jsonPath") or ""
     if not column.get("name"):
         errors.required(f"{path}.name")
-    if kind not in _COLUMN_TYPES:
-        if kind:
-            errors.invalid(f"{path}.type", kind, f"must be one of {','.join(_COLUMN_TYPES)}")
-        else:
-            errors.required(f"{path}.type", f"must be one of {','.join(_COLUMN_TYPES)}")
+    kind, form, text = column.get("type") or "", column.get("format") or "", column.get("jsonPath") or ""
+    if not kind:
+        errors.required(f"{path}.type", f"must be one of {','.join(_COLUMN_TYPES)}")
+    elif kind not in _COLUMN_TYPES:
+        errors.invalid(f"{path}.type", kind, f"must be one of {','.join(_COLUMN_TYPES)}")
     if form and form not in _COLUMN_FORMATS:
         errors.invalid(f"{path}.format", form, f"must be one of {','.join(_COLUMN_FORMATS)}")
-    if not where:
+    if not text:
         errors.required(f"{path}.jsonPath")
-    elif not where.startswith((".", "{")):
-        words = "is an invalid json path: must be a simple json path starting with ."
-        errors.invalid(f"{path}.jsonPath", where, words)
+        return
+    if not text.startswith("."):
+        errors.invalid(f"{path}.jsonPath", text, "must be a simple json path starting with .")
+        return
+    try:
+        jsonpath.parse(text)
+    except jsonpath.JsonPathError as err:
+        errors.invalid(f"{path}.jsonPath", text, f"illegal JSONPath: {err}")
 
 
-def _selectable(errors: Errors, fields: list[Object], path: str) -> None:
-    if len(fields) > _SELECTABLE_MAX:
-        errors.too_many(path, len(fields), _SELECTABLE_MAX)
-    seen = set()
-    for index, field in enumerate(fields):
-        here, where = f"{path}[{index}].jsonPath", field.get("jsonPath") or ""
-        if not where:
-            errors.required(here)
-        elif not where.startswith(".") or where.startswith(".metadata"):
-            errors.invalid(here, where, "is an invalid path: must not point to fields in metadata")
-        elif where in seen:
-            errors.duplicate(here, where)
-        seen.add(where)
+def _selectable_fields(errors: Errors, listed: list[Object], raw: Object | None, path: str) -> None:
+    if len(listed) > MAX_SELECTABLE_FIELDS:
+        errors.too_many(f"{path}.selectableFields", len(listed), MAX_SELECTABLE_FIELDS)
+        return
+    seen: set[str] = set()
+    for index, one in enumerate(listed):
+        where, text = f"{path}.selectableFields[{index}].jsonPath", one.get("jsonPath") or ""
+        if not text:
+            errors.required(where)
+            continue
+        if not text.startswith(".") or "[" in text or ".." in text:
+            errors.invalid(where, text, "must be a simple json path that can be evaluated with . only")
+            continue
+        if text.split(".")[1] == "metadata":
+            errors.invalid(where, text, "must not point to fields in metadata")
+        elif not _is_selectable(raw or {}, text):
+            words = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed."
+            errors.invalid(where, text, words)
+        if text in seen:
+            errors.duplicate(where, text)
+        seen.add(text)
 
 
-def _names(errors: Errors, given: Object, path: str) -> None:
-    for field in ("plural", "singular"):
-        value = given.get(field) or ""
-        if value and names.dns_label_1035(value):
-            errors.invalid(f"{path}.{field}", value, ",".join(names.dns_label_1035(value)))
-    for field in ("kind", "listKind"):
-        value = given.get(field) or ""
-        if value and names.dns_label_1035(value.lower()):
-            listed = ",".join(names.dns_label_1035(value.lower()))
-            errors.invalid(f"{path}.{field}", value, f"{_MIXED}{listed}")
-    for field in ("shortNames", "categories"):
-        for index, value in enumerate(given.get(field) or ()):
-            if names.dns_label_1035(value):
-                errors.invalid(f"{path}.{field}[{index}]", value, ",".join(names.dns_label_1035(value)))
-    kind = given.get("kind")
-    if kind and kind == given.get("listKind"):
-        errors.invalid(f"{path}.listKind", kind, "kind and listKind may not be the same")
+def _is_selectable(raw: Object, path: str) -> bool:
+    for name in path.split(".")[1:]:
+        raw = (raw.get("properties") or {}).get(name) or {}
+    return raw.get("type") in ("string", "boolean", "integer")
 
 
-def _conversion(errors: Errors, conversion: Object, path: str) -> None:
-    strategy, webhook = conversion.get("strategy") or "None", conversion.get("webhook")
-    errors.one_of(f"{path}.strategy", strategy, ("None", "Webhook"))
-    if strategy == "Webhook":
+def _check_names(errors: Errors, listed: Object, path: str) -> None:
+    for name in ("plural", "singular"):
+        value = listed.get(name)
+        if value and (found := names.dns_label_1035(value)):
+            errors.invalid(f"{path}.{name}", value, ",".join(found))
+    for name in ("kind", "listKind"):
+        value = listed.get(name)
+        if value and (found := names.dns_label_1035(value.lower())):
+            words = f"may have mixed case, but should otherwise match: {','.join(found)}"
+            errors.invalid(f"{path}.{name}", value, words)
+    for name in ("shortNames", "categories"):
+        for index, value in enumerate(listed.get(name) or ()):
+            if found := names.dns_label_1035(value):
+                errors.invalid(f"{path}.{name}[{index}]", value, ",".join(found))
+    if listed.get("kind") and listed.get("kind") == listed.get("listKind"):
+        errors.invalid(f"{path}.listKind", listed["listKind"], "kind and listKind may not be the same")
+
+
+def _conversion(errors: Errors, conversion: Object) -> None:
+    path, strategy = "spec.conversion", conversion.get("strategy")
+    webhook = conversion.get("webhook")
+    if not strategy:
+        errors.required(f"{path}.strategy")
+    elif strategy == "None":
+        if webhook is not None:
+            errors.forbidden(f"{path}.webhookClientConfig", "should not be set when strategy is not set to Webhook")
+    elif strategy == "Webhook":
         client = (webhook or {}).get("clientConfig")
         if client is None:
             errors.required(f"{path}.webhookClientConfig", "required when strategy is set to Webhook")
-        elif (client.get("url") is None) == (client.get("service") is None):
-            errors.required(f"{path}.webhookClientConfig", "exactly one of url or service is required")
+        else:
+            webhooks.client(errors, client, f"{path}.webhookClientConfig")
         versions = (webhook or {}).get("conversionReviewVersions") or []
         if not versions:
             errors.required(f"{path}.conversionReviewVersions")
-        elif not set(versions) & {"v1", "v1beta1"}:
-            words = "must include at least one of v1, v1beta1"
+        elif not any(one in _REVIEWS for one in versions):
+            words = f"must include at least one of {', '.join(_REVIEWS)}"
             errors.invalid(f"{path}.conversionReviewVersions", versions, words)
-    elif webhook is not None:
-        errors.forbidden(f"{path}.webhookClientConfig", "should not be set when strategy is not set to Webhook")
+    else:
+        errors.unsupported(f"{path}.strategy", strategy, ("None", "Webhook"))
 
 
-def _status(errors: Errors, obj: Object, old: Object) -> None:
-    status = obj.get("status") or {}
-    stored: Any = status.get("storedVersions") or []
-    if not stored and (old.get("status") or {}).get("storedVersions"):
+def _status(errors: Errors, crd: Object) -> None:
+    _check_names(errors, (crd.get("status") or {}).get("acceptedNames") or {}, "status.acceptedNames")
+
+
+def _stored_versions(errors: Errors, crd: Object) -> None:
+    stored = (crd.get("status") or {}).get("storedVersions") or []
+    if not stored:
         errors.invalid("status.storedVersions", stored, "must have at least one stored version")
-    known = {version.get("name"): version for version in (obj.get("spec") or {}).get("versions") or ()}
+    versions = (crd.get("spec") or {}).get("versions") or ()
+    known = {one.get("name") for one in versions}
     for index, name in enumerate(stored):
         if name not in known:
             words = (
-                f"missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions "
-                "until a storage migration ensures no data remains persisted in this version and removes it from "
-                "status.storedVersions"
+                f"missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a "
+                "storage migration ensures no data remains persisted in this version and removes it from status.storedVersions"
             )
             errors.invalid(f"status.storedVersions[{index}]", name, words)
-    _names(errors, status.get("acceptedNames") or {}, "status.acceptedNames")
+    storage = next((one.get("name") for one in versions if one.get("storage")), None)
+    if stored and storage is not None and storage not in stored:
+        errors.invalid("status.storedVersions", stored, f"must have the storage version {storage}")
 
 
-def _update(errors: Errors, obj: Object, old: Object) -> None:
-    spec, before = obj.get("spec") or {}, old.get("spec") or {}
-    create(errors, obj)
-    _status(errors, obj, old)
-    conditions = (old.get("status") or {}).get("conditions") or ()
-    established = any(one.get("type") == "Established" and one.get("status") == "True" for one in conditions)
-    for field in ("group", "scope") if established else ("group",):
-        immutable(errors, f"spec.{field}", spec.get(field), before.get(field))
-    for field in ("plural", "kind") if established else ("plural",):
-        now, was = ((one.get("names") or {}).get(field) for one in (spec, before))
-        immutable(errors, f"spec.names.{field}", now, was)
-
-
-def status(errors: Errors, obj: Object, old: Object) -> None:
-    """Check a change of the status alone."""
-    _status(errors, obj, old)
-
-
-RULES: Mapping[tuple[str, str], Rules] = {
-    ("apiextensions.k8s.io", "CustomResourceDefinition"): Rules(create, _update, status),
-}
+RULES: Mapping[tuple[str, str], Rules] = {(GROUP, "CustomResourceDefinition"): Rules(create, update, status)}

@@ -56,7 +56,7 @@ def _hook(errors: Errors, hook: Object, path: str) -> None:
     for field in ("namespaceSelector", "objectSelector"):
         selectors.check(errors, hook.get(field), f"{path}.{field}")
     optional(errors, hook, "reinvocationPolicy", _REINVOCATION, path)
-    _client(errors, hook.get("clientConfig") or {}, f"{path}.clientConfig")
+    client(errors, hook.get("clientConfig") or {}, f"{path}.clientConfig")
     conditions(errors, hook.get("matchConditions") or (), f"{path}.matchConditions")
 
 
@@ -121,8 +121,9 @@ def _resources(errors: Errors, resources: list[str], path: str) -> None:
         errors.invalid(path, resources, words)
 
 
-def _client(errors: Errors, client: Object, path: str) -> None:
-    url, service = client.get("url"), client.get("service")
+def client(errors: Errors, config: Object, path: str) -> None:
+    """Check where a webhook is: by URL or by Service."""
+    url, service = config.get("url"), config.get("service")
     if (url is None) == (service is None):
         errors.required(path, "exactly one of url or service is required")
     elif url is not None:

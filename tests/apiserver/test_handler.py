@@ -5,12 +5,8 @@ from random import Random
 
 import pytest
 
-from knarr.api import errors
-from knarr.api.user import User
-from knarr.apiserver import inflight
-from knarr.apiserver.metrics import Metrics
 from knarr.kit.http.messages import Headers, Request
-from tests.apiserver.conftest import ADMIN, Api
+from tests.apiserver.conftest import Api
 
 SERVED = [
     "/",
@@ -62,18 +58,6 @@ async def test_requests_are_counted(api: Api) -> None:
         assert label in line
     assert "apiserver_request_duration_seconds_bucket" in text
     assert 'apiserver_storage_objects{resource="namespaces"} 4.0' in text
-
-
-def test_too_many_at_a_time_are_told_to_come_back() -> None:
-    places = inflight.Inflight(1, 1, Metrics())
-    nobody = User("u", ())
-    with places.admit(nobody, mutating=False):
-        with pytest.raises(errors.TooManyRequests, match="Too many requests, please try again later"):
-            places.admit(nobody, mutating=False).__enter__()
-        with places.admit(nobody, mutating=True), places.admit(ADMIN, mutating=False):
-            pass
-    with places.admit(nobody, mutating=False):
-        pass
 
 
 async def test_a_head_request_is_a_get(api: Api) -> None:

@@ -71,6 +71,16 @@ def to_response(err: errors.StatusError) -> Response:
     return Response(err.code, Headers.from_lower(headers), msgspec.json.encode(err.to_status()) + b"\n")
 
 
+def too_many(retry_after_s: int) -> Response:
+    """Tell a caller to come back later; as upstream does, in plain words and without a Status."""
+    fields = [
+        ("content-type", "text/plain; charset=utf-8"),
+        ("x-content-type-options", "nosniff"),
+        ("retry-after", str(retry_after_s)),
+    ]
+    return Response(429, Headers.from_lower(fields), b"Too many requests, please try again later.\n")
+
+
 def reject(status: int, why: str) -> Response:
     """Answer what never reached a handler: bad HTTP, too long a body, a handler that failed."""
     match status:

@@ -1,6 +1,6 @@
 """From a request to its response: the order of things that happen to every request, and the border where errors become answers.
 
-The order: panic border, request info, authentication, impersonation, max in flight, authorization, route.
+The order: panic border, request info, authentication, impersonation, flow control, authorization, route.
 
 Source: DefaultBuildHandlerChain in k8s.io/apiserver/pkg/server/config.go (v1.37).
 """
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from knarr.api import errors
 from knarr.apiserver import inflight, options, requestinfo, responses
 from knarr.apiserver.authz.authorizer import forbidden
-from knarr.apiserver.errors import from_store, to_response
+from knarr.apiserver.errors import from_store, to_response, too_many
 from knarr.apiserver.metadata import new_uid
 from knarr.apiserver.parts import Call, Parts
 from knarr.apiserver.requestinfo import RequestInfo
@@ -40,7 +40,8 @@ class Handler:
         self._parts = parts
         self._routes = routes
         self._metrics = parts.metrics
-        self._inflight = inflight.Inflight(parts.config.max_requests, parts.config.max_mutating_requests, parts.metrics)
+        labels = parts.metrics.inflight.labels
+        self._inflight = {False: labels("readOnly"), True: labels("mutating")}
 
     async def handle(self, request: Request) -> Response:
         """Answer a request; nothing is raised but cancellation."""
@@ -62,26 +63,44 @@ class Handler:
             logger.error("%s %s failed", request.method, request.path, exc_info=err)
             response = self._refuse(errors.InternalError("the server could not complete the request"), request, call)
         response.headers.add("audit-id", new_uid(self._parts.random))
+        if call is not None and call.flow is not None:
+            call.flow.mark(response.headers)
         is_dry = call is not None and "dryRun" in call.values
         self._metrics.observe(info, request.method, is_dry, response.status, time.perf_counter() - started)
         return response
 
     async def _limited(self, call: Call) -> Response:
         info = call.info
-        if inflight.is_long_running(info):
+        is_long = inflight.is_long_running(info)
+        if is_long and info.verb != "watch":
             self._authorize(call)
             return self._counted(await self._routes.serve(call), info, call.request.method)
-        with self._inflight.admit(call.user, mutating=inflight.is_mutating(info)):
+        limit_s = self._parts.config.request_timeout_s if is_long else self._time_limit_s(call)
+        control = self._parts.flow
+        call.flow = control.classify(call.user, info)
+        ticket = await control.enter(call.flow, info, call.values, limit_s)
+        is_mutating = inflight.is_mutating(info)
+        if ticket is None:
+            self._metrics.reject(mutating=is_mutating)
+            return too_many(call.flow.level.retry.seconds)
+        level = self._inflight[is_mutating]
+        level.value += 1
+        try:
             self._authorize(call)
-            limit_s = self._time_limit_s(call)
-            try:
-                async with asyncio.timeout(limit_s):
-                    return await self._routes.serve(call)
-            except TimeoutError:
-                self._metrics.abort(info, call.request.method)
-                raise errors.ServerTimeout(
-                    "Timeout: request did not complete within the requested timeout - context deadline exceeded"
-                ) from None
+            return await self._routes.serve(call) if is_long else await self._timed(call, limit_s)
+        finally:
+            level.value -= 1
+            control.leave(call.flow, ticket)
+
+    async def _timed(self, call: Call, limit_s: float) -> Response:
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._routes.serve(call)
+        except TimeoutError:
+            self._metrics.abort(call.info, call.request.method)
+            raise errors.ServerTimeout(
+                "Timeout: request did not complete within the requested timeout - context deadline exceeded"
+            ) from None
 
     def _authorize(self, call: Call) -> None:
         decision = self._parts.authorizer.authorize(call.user, call.info)

@@ -33,11 +33,15 @@ _Key = tuple[str, ...]
 
 
 class Metrics:
-    """The counts of one API server."""
+    """The counts of one API server.
+
+    Attributes:
+        registry: Where further ones are declared.
+    """
 
     def __init__(self) -> None:
-        self._registry = metrics.Registry()
-        add = self._registry
+        self.registry = metrics.Registry()
+        add = self.registry
         self._requests = add.counter(
             "apiserver_request_total",
             "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, "
@@ -92,7 +96,7 @@ class Metrics:
             watchers.add_metric([], store.watches)
             yield watchers
 
-        self._registry.collect_from(collect)
+        self.registry.collect_from(collect)
 
     def observe(self, info: RequestInfo, method: str, dry_run: bool, code: int, seconds: float) -> None:
         """Count a request that has been answered."""
@@ -120,7 +124,7 @@ class Metrics:
         response = metrics.PROCESS.to_response()
         assert isinstance(response.body, bytes)
         kind = response.headers.get("content-type") or "text/plain"
-        return Response(200, Headers.from_lower([("content-type", kind)]), self._registry.expose() + response.body)
+        return Response(200, Headers.from_lower([("content-type", kind)]), self.registry.expose() + response.body)
 
 
 def _labels(info: RequestInfo, method: str, dry_run: bool) -> _Key:

@@ -15,6 +15,7 @@ from knarr.apiserver.authn.tokens import Issuer
 from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.apiserver.config import Config
 from knarr.apiserver.customresources.catalog import Catalog
+from knarr.apiserver.flowcontrol.controller import Flow, FlowControl
 from knarr.apiserver.metrics import Metrics
 from knarr.apiserver.proxy.nodeagents import NodeAgents
 from knarr.apiserver.registry import Registry
@@ -44,6 +45,7 @@ class Parts:
         service_ips: The addresses and ports in use by Services.
         node_agents: Reaches the nodes.
         metrics: Counts requests.
+        flow: Gives requests their turn.
         custom: The kinds that users define.
         webhooks: Calls webhooks.
     """
@@ -59,6 +61,7 @@ class Parts:
     service_ips: ServiceIPs
     node_agents: NodeAgents
     metrics: Metrics
+    flow: FlowControl
     custom: Catalog
     webhooks: Webhooks
 
@@ -99,6 +102,7 @@ class Call:
         user: Who asks.
         values: The query.
         warnings: What the response will warn of.
+        flow: Where it waited for its turn; None if it did not need one.
     """
 
     request: Request
@@ -106,6 +110,7 @@ class Call:
     user: User
     values: options.Values
     warnings: list[str] = field(default_factory=list)
+    flow: Flow | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from knarr.apiserver.config import Config
 from knarr.apiserver.customresources.catalog import Catalog
 from knarr.apiserver.customresources.establishing import CRDS, Establisher
 from knarr.apiserver.errors import reject
+from knarr.apiserver.flowcontrol import maintenance
+from knarr.apiserver.flowcontrol.controller import FlowControl
 from knarr.apiserver.handler import Handler
 from knarr.apiserver.health import Check, Health
 from knarr.apiserver.metrics import Metrics
@@ -78,12 +80,16 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         routes = Routes(parts, Health(*_checks(state)))
         server = ApiServer(Handler(parts, routes).handle, parts)
         await bootstrap.ensure_objects(parts)
+        await maintenance.ensure(parts)
         supervisor = await stack.enter_async_context(tasks.Supervisor("apiserver", clock=config.clock))
         establisher = Establisher(parts)
         stack.callback(parts.registry.subscribe(CRDS, establisher.follow))
         supervisor.run("customresources", establisher.run)
         supervisor.run("events", lambda: eventttl.run(parts.registry, config.clock))
         supervisor.run("ipaddresses", lambda: ipaddresses.run(parts))
+        supervisor.run("flowcontrol", parts.flow.run)
+        supervisor.run("flowcontrol-statuses", parts.flow.keep_statuses)
+        supervisor.run("flowcontrol-objects", lambda: maintenance.run(parts))
         await _listen(stack, config, server, supervisor)
         await bootstrap.ensure_service(parts, config.advertise_port or server.port or 443)
         state.is_ready = True
@@ -114,6 +120,7 @@ def _assemble(config: Config, store: stores.Store, extractor: attributes.Extract
     for service in registry.list("services"):
         service_ips.on_change(None, service)
     registry.subscribe("services", service_ips.on_change)
+    metrics = Metrics()
     webhooks, shaper = Webhooks(registry, config.random), Shaper()
     parts = Parts(
         config=config,
@@ -126,7 +133,8 @@ def _assemble(config: Config, store: stores.Store, extractor: attributes.Extract
         chain=order.build(config, registry, authorizer, webhooks, shaper),
         service_ips=service_ips,
         node_agents=NodeAgents(config, registry),
-        metrics=Metrics(),
+        metrics=metrics,
+        flow=FlowControl(registry, config.clock, metrics.registry, config.max_requests + config.max_mutating_requests),
         custom=custom,
         webhooks=webhooks,
     )

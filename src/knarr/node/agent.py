@@ -23,7 +23,7 @@ from knarr.control.informer import Informers
 from knarr.kit import clock as clocks
 from knarr.kit.http.server import open_server
 from knarr.kit.tasks import Supervisor
-from knarr.node import cgroups, images, machine, objects, status
+from knarr.node import cgroups, imagegc, images, machine, objects, status
 from knarr.node.heartbeat import Heartbeat
 from knarr.node.logs import rotate
 from knarr.node.pods.config import NodeFacts
@@ -162,9 +162,10 @@ async def open_agent(config: Config, *, clock: clocks.Clock | None = None) -> As
             random=random,
         )
         pods = informers.of(core_v1.Pod, field_selector=f"spec.nodeName={config.node_name}")
-        roster = Roster(tools, pods, supervisor)
+        node = informers.of(core_v1.Node, field_selector=f"metadata.name={config.node_name}")
+        roster = Roster(tools, pods, node, supervisor)
         guard = Guard(client, config.node_name, clock)
-        serving = NodeServer(Sources(roster, runtime, Stats(roster, facts), guard, clock))
+        serving = NodeServer(Sources(roster, runtime, Stats(roster, facts), guard, clock, _settings(config)))
         server = await stack.enter_async_context(
             open_server(serving.handle, host=config.address, port=config.port, tls=_serving_tls(config), grace_s=1.0)
         )
@@ -173,10 +174,39 @@ async def open_agent(config: Config, *, clock: clocks.Clock | None = None) -> As
             client, identity, runtime, clock, storage=config.root, image_storage=config.containerd.root
         )
         supervisor.run("pods", roster.run)
+        collector = imagegc.Collector(
+            runtime,
+            clock,
+            lambda: 1 - machine.free_share(config.containerd.root),
+            frozenset({config.containerd.sandbox_image}),
+        )
+        supervisor.run("image garbage collection", collector.run)
         supervisor.run("log rotation", lambda: _rotate_logs(roster, runtime, clock))
         supervisor.run("node status", heartbeat.report)
         supervisor.run("node lease", heartbeat.renew)
         yield Agent(config, client, informers, daemon, port=server.port)
+
+
+def _settings(config: Config) -> dict[str, object]:
+    """Return the KubeletConfiguration that would make a kubelet behave as this agent does."""
+    return {
+        "kind": "KubeletConfiguration",
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "port": config.port,
+        "address": config.address or "0.0.0.0",
+        "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}},
+        "authorization": {"mode": "Webhook"},
+        "clusterDomain": config.domain,
+        "clusterDNS": [*config.cluster_dns],
+        "cgroupRoot": config.cgroup_root,
+        "cgroupDriver": "systemd" if config.containerd.systemd_cgroup else "cgroupfs",
+        "maxPods": config.max_pods,
+        "containerLogMaxSize": f"{rotate.MAX_SIZE_BYTES >> 20}Mi",
+        "containerLogMaxFiles": rotate.MAX_FILES,
+        "imageGCHighThresholdPercent": round(imagegc.HIGH_USE * 100),
+        "imageGCLowThresholdPercent": round(imagegc.LOW_USE * 100),
+        "maxParallelImagePulls": images.PARALLEL_PULLS,
+    }
 
 
 async def _rotate_logs(roster: Roster, runtime: CriRuntime, clock: clocks.Clock) -> None:

@@ -26,7 +26,7 @@ Key = tuple[Any, str, str]
 @dataclass(slots=True)
 class _Watched:
     informer: Informer[Any]
-    users: dict[str, Callable[[], None]] = field(default_factory=dict)
+    users: dict[str, set[Callable[[], None]]] = field(default_factory=dict)
 
 
 class Objects:
@@ -60,7 +60,7 @@ class Objects:
         watched = self._watched.get(key)
         if watched is None:
             watched = self._watch(key)
-        watched.users[user] = on_change
+        watched.users.setdefault(user, set()).add(on_change)
         self._uses.setdefault(user, set()).add(key)
         try:
             await asyncio.wait_for(watched.informer.wait_synced(), SYNC_TIMEOUT_S)
@@ -84,7 +84,7 @@ class Objects:
         watched = self._watched[key] = _Watched(informer)
 
         def tell(_old: Any, _new: Any) -> None:
-            for on_change in [*watched.users.values()]:
+            for on_change in [each for callbacks in watched.users.values() for each in callbacks]:
                 on_change()
 
         informer.on_change(tell)

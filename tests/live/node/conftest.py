@@ -16,7 +16,8 @@ from knarr.kit.clock import SystemClock
 from knarr.node import cgroups
 from knarr.node.runtime import containerd
 
-BUSYBOX = "localhost/knarr/busybox:1"
+BUSYBOX = "localhost/busybox:1"
+ARCHIVE = Path(__file__).resolve().parents[3] / "build/images/busybox.tar"
 SUBNET = "10.199.77"
 BRIDGE = "knarrtest0"
 CGROUP_ROOT = "/knarr-livetest"
@@ -42,16 +43,6 @@ def _write_network(folder: Path, state: Path) -> None:
     (folder / "10-knarr.conflist").write_text(json.dumps(config))
 
 
-def _write_busybox(path: Path) -> None:
-    layer = images.layer_of(
-        {"bin/busybox": Path("/bin/busybox").read_bytes(), "etc/group": b"root:x:0:\nstaff:x:50:app\n"},
-        links={
-            f"bin/{name}": "busybox" for name in ("sh", "sleep", "cat", "ls", "id", "env", "httpd", "touch", "stat")
-        },
-    )
-    images.write_archive(path, images.Image(BUSYBOX, command=["/bin/sh"]), [layer])
-
-
 @dataclass(frozen=True)
 class Machine:
     """The one containerd of all live tests, and what is in it."""
@@ -65,8 +56,8 @@ class Machine:
 
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Machine]:
-    if os.geteuid() != 0 or shutil.which("containerd") is None:
-        pytest.skip("needs root and containerd")
+    if os.geteuid() != 0 or shutil.which("containerd") is None or not ARCHIVE.exists():
+        pytest.skip("needs root, containerd and the images that scripts/images builds")
     root = Path(tempfile.mkdtemp(prefix="knarr-live-"))
     config = containerd.detect_config(
         root / "containerd",
@@ -80,9 +71,8 @@ def machine() -> Iterator[Machine]:
     async def prepare() -> None:
         await containerd.Containerd(config, SystemClock()).start()
         images.write_pause_archive(root / "pause.tar")
-        _write_busybox(root / "busybox.tar")
-        for name in ("pause.tar", "busybox.tar"):
-            await images.load_archive(config.socket, root / name)
+        for archive in (root / "pause.tar", ARCHIVE):
+            await images.load_archive(config.socket, archive)
 
     asyncio.run(prepare())
     try:

@@ -231,7 +231,8 @@ class Actions:
             self._tools.tell(pod, "Normal", "SandboxChanged", text)
         start.make_folders(pod, self._tools)
         await self._volumes.set_up()
-        sandbox_id = await start.run_sandbox(pod, self._tools, attempt=action.attempt)
+        handler = await start.runtime_handler(pod, self._tools)
+        sandbox_id = await start.run_sandbox(pod, self._tools, attempt=action.attempt, handler=handler)
         await self._observed.look_at_sandbox(sandbox_id)
 
     async def _start(self, action: Start) -> None:

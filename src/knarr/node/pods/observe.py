@@ -100,8 +100,10 @@ class Observed:
         self._containers[container.id] = container
 
     def is_running(self, id_: str) -> bool:
-        """Tell whether a container ran when it was last looked at."""
-        container = self._containers.get(id_)
+        """Tell whether a container or sandbox ran when it was last looked at."""
+        container, sandbox = self._containers.get(id_), self._sandboxes.get(id_)
+        if sandbox is not None:
+            return sandbox.ready
         return container is not None and container.state is ContainerState.RUNNING
 
     def forget(self, id_: str) -> None:

@@ -13,6 +13,7 @@ from lightkube.models import core_v1
 from knarr.control.informer import Informer
 from knarr.kit.tasks import Supervisor
 from knarr.node.pods import spec as specs
+from knarr.node.pods.admit import Rejection, admit
 from knarr.node.pods.tools import Tools
 from knarr.node.pods.worker import Worker
 from knarr.node.runtime.errors import RuntimeFailure
@@ -34,11 +35,15 @@ class Roster:
     Args:
         tools: The node.
         pods: The pods bound to it.
+        node: The one Node object.
         supervisor: Looks after the workers.
     """
 
-    def __init__(self, tools: Tools, pods: Informer[core_v1.Pod], supervisor: Supervisor) -> None:
+    def __init__(
+        self, tools: Tools, pods: Informer[core_v1.Pod], node: Informer[core_v1.Node], supervisor: Supervisor
+    ) -> None:
         self._tools = tools
+        self._node = node
         self._pods = pods
         self._supervisor = supervisor
         self._workers: dict[str, Worker] = {}
@@ -142,13 +147,27 @@ class Roster:
 
     def _begin(self, pod: core_v1.Pod) -> None:
         uid = specs.uid_of(pod)
-        worker = self._workers[uid] = Worker(pod, self._tools, *self._listed.get(uid, ([], [])))
+        known = self._listed.get(uid)
+        rejection = None if known is not None else self._admit(pod)
+        worker = self._workers[uid] = Worker(pod, self._tools, *(known or ([], [])))
+        if rejection is not None:
+            worker.reject(rejection.reason, rejection.message)
 
         async def run() -> None:
             await worker.run()
             self._workers.pop(uid, None)
 
         self._supervisor.run(f"pod {specs.format_pod(pod)}", run)
+
+    def _admit(self, pod: core_v1.Pod) -> Rejection | None:
+        """Decide about a pod that is new here."""
+        status, metadata = pod.status, pod.metadata
+        assert metadata is not None
+        if (status is not None and status.startTime is not None) or metadata.deletionTimestamp is not None:
+            return None
+        others = [worker.pod for worker in self._workers.values() if not worker.is_ending]
+        node = self._node.get("", self._tools.node.name)
+        return admit(pod, others, allocatable=self._tools.node.allocatable, node=node)
 
     async def _end_orphan(self, uid: str, sandboxes: list[Sandbox], containers: list[Container]) -> None:
         """End what belongs to a pod that the API does not have."""

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightkube.models import core_v1
+from lightkube.models import core_v1, node_v1
 
+from knarr.api.errors import StatusError
 from knarr.node import images
 from knarr.node.pods import env
 from knarr.node.pods import spec as specs
@@ -55,13 +56,28 @@ def make_folders(pod: core_v1.Pod, tools: Tools) -> None:
     tools.node.cgroups.create_pod(specs.uid_of(pod), qos_class(pod), pod_limits(pod))
 
 
-async def run_sandbox(pod: core_v1.Pod, tools: Tools, *, attempt: int) -> str:
+async def runtime_handler(pod: core_v1.Pod, tools: Tools) -> str:
+    """Return the runtime's name for the pod's RuntimeClass; empty for the default one.
+
+    Raises:
+        RuntimeFailure: There is no such class.
+    """
+    name = specs.spec_of(pod).runtimeClassName
+    if not name:
+        return ""
+    try:
+        return (await tools.client.get(node_v1.RuntimeClass, name)).handler
+    except StatusError as err:
+        raise RuntimeFailure("RunPodSandbox", "NOT_FOUND", f'RuntimeClass "{name}": {err.message}') from err
+
+
+async def run_sandbox(pod: core_v1.Pod, tools: Tools, *, attempt: int, handler: str = "") -> str:
     """Make and start a sandbox; return its id.
 
     Raises:
         RuntimeFailure: The runtime could not.
     """
-    return await tools.runtime.run_sandbox(sandbox_config(pod, tools.node, attempt=attempt))
+    return await tools.runtime.run_sandbox(sandbox_config(pod, tools.node, attempt=attempt), handler=handler)
 
 
 async def create_container(

@@ -17,6 +17,7 @@ from lightkube.models import core_v1
 from knarr.node.pods import spec as specs
 from knarr.node.pods import status
 from knarr.node.pods.actions import RETRY, Actions
+from knarr.node.pods.admit import REJECTED
 from knarr.node.pods.observe import Observed
 from knarr.node.pods.plan import DEADLINE_MESSAGE, Plan, plan_pod
 from knarr.node.pods.publish import Publisher
@@ -84,6 +85,11 @@ class Worker:
         return self._actions.is_busy
 
     @property
+    def is_ending(self) -> bool:
+        """Whether the pod has ended or is about to."""
+        return self._stop is not None
+
+    @property
     def acted(self) -> int:
         """How many actions were begun: a list made before the last one is out of date."""
         return self._actions.count
@@ -100,6 +106,11 @@ class Worker:
         if _shown(old) != _shown(pod):
             self._volumes.spoil()  # downward API
         self._wake.set()
+
+    def reject(self, reason: str, message: str) -> None:
+        """Have the pod fail before it begins: this node cannot take it."""
+        self._tools.tell(self._pod, "Warning", reason, message.removeprefix(REJECTED))
+        self._stop = Stop(0, self._tools.clock.now().timestamp(), reason, message)
 
     def lose(self) -> None:
         """Take in that the API no longer has the pod: end it, and clean up."""

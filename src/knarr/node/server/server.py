@@ -34,6 +34,7 @@ class Sources:
         stats: What pods use.
         guard: Who may ask.
         clock: Times logs.
+        settings: What of a KubeletConfiguration applies here.
     """
 
     roster: Roster
@@ -41,6 +42,7 @@ class Sources:
     stats: Stats
     guard: Guard
     clock: Clock
+    settings: Mapping[str, object]
 
 
 class NodeServer:
@@ -61,6 +63,7 @@ class NodeServer:
             "attach": self._attach,
             "portForward": self._port_forward,
             "run": self._run,
+            "configz": self._configz,
             "stats": self._stats,
             "metrics": self._metrics,
         }
@@ -115,6 +118,9 @@ class NodeServer:
         command = query.get("cmd", [""])[0].split(" ")
         result = await self._sources.runtime.exec_sync(streams.running_id(worker, container), command, timeout_s=0)
         return Response(200, Headers(), result.stdout + result.stderr)
+
+    async def _configz(self, _request: Request, _parts: list[str], _query: Query) -> Response:
+        return _json({"kubeletconfig": self._sources.settings})
 
     async def _stats(self, _request: Request, parts: list[str], query: Query) -> Response:
         if parts != ["summary"]:

@@ -88,10 +88,10 @@ class Observed:
             self._containers.pop(id_, None)
             return
         known = self._containers.get(id_)
+        if known is not None and known.state is ContainerState.EXITED:
+            return  # nothing comes after; an answer that says otherwise was overtaken
         found = replace(found, sandbox_id=sandbox_id)
         if found.state is ContainerState.EXITED:
-            if known is not None and known.state is ContainerState.EXITED:
-                return
             found = replace(found, message=self._termination_message(found))
         self._containers[id_] = found
 
@@ -99,12 +99,12 @@ class Observed:
         """Take in a container that was just created, so that what happens to it is noticed."""
         self._containers[container.id] = container
 
-    def is_running(self, id_: str) -> bool:
-        """Tell whether a container or sandbox ran when it was last looked at."""
+    def has_ended(self, id_: str) -> bool:
+        """Tell whether a container or sandbox is known to have ended, or is not known at all."""
         container, sandbox = self._containers.get(id_), self._sandboxes.get(id_)
         if sandbox is not None:
-            return sandbox.ready
-        return container is not None and container.state is ContainerState.RUNNING
+            return not sandbox.ready
+        return container is None or container.state is ContainerState.EXITED
 
     def forget(self, id_: str) -> None:
         """Forget a container or sandbox that was removed."""

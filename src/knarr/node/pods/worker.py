@@ -210,9 +210,9 @@ class Worker:
             self._look_again(id_)
 
     def _look_again(self, id_: str) -> None:
-        """Look again soon at a container that has ended but that the runtime still shows as running."""
+        """Look again soon at what has ended but does not show it yet."""
         tries = self._late.pop(id_, None)
-        if tries is None or tries >= LATE_TRIES or not self.observed.is_running(id_):
+        if tries is None or tries >= LATE_TRIES or self.observed.has_ended(id_):
             return
         self._late[id_] = tries + 1
         self._changed_later(id_, LATE_FIRST_S * 2**tries)

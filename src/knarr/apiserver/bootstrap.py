@@ -8,7 +8,6 @@ import ipaddress
 from typing import Any
 
 from knarr.api import errors
-from knarr.api.scheme import PRIORITIES as PRIORITIES_OF_GROUPS
 from knarr.apiserver.authz import bootstrap as rbac
 from knarr.apiserver.metadata import new_uid
 from knarr.apiserver.parts import Parts
@@ -23,7 +22,6 @@ _PRIORITY_WORDS = {
     "if necessary.",
 }
 SERVICE = "kubernetes"
-_OTHER_PRIORITY = (1000, 15)
 _SLICE_LABEL = "kubernetes.io/service-name"
 
 
@@ -36,7 +34,6 @@ async def ensure_objects(parts: Parts) -> None:
         await _ensure(parts, "priorityclasses.scheduling.k8s.io", _priority_class(name, value))
     await _ensure(parts, "configmaps", _authentication(parts), update=True)
     await _ensure(parts, "configmaps", _token_tracking(parts))
-    await _ensure_api_services(parts)
     if parts.scheme.find("networking.k8s.io", "v1", "servicecidrs") is not None:
         await _ensure(parts, "servicecidrs.networking.k8s.io", _service_cidr(parts))
 
@@ -73,30 +70,6 @@ async def _ensure(parts: Parts, resource: str, wanted: Object, *, update: bool =
             await parts.registry.update(found, {**current, **changed})
         except (errors.Conflict, errors.NotFound):
             return
-
-
-async def _ensure_api_services(parts: Parts) -> None:
-    """Make the APIService of every group and version that this server serves itself."""
-    for group, versions in parts.scheme.groups().items():
-        for version in versions:
-            await _ensure(parts, "apiservices.apiregistration.k8s.io", _api_service(parts, group, version))
-
-
-def _api_service(parts: Parts, group: str, version: str) -> Object:
-    group_priority, version_priority = PRIORITIES_OF_GROUPS.get((group, version), _OTHER_PRIORITY)
-    spec: Object = {"version": version, "groupPriorityMinimum": group_priority, "versionPriority": version_priority}
-    available = {
-        "type": "Available",
-        "status": "True",
-        "reason": "Local",
-        "message": "Local APIServices are always available",
-        "lastTransitionTime": parts.now(),
-    }
-    return {
-        "metadata": {"name": f"{version}.{group}", "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"}},
-        "spec": {"group": group, **spec} if group else spec,
-        "status": {"conditions": [available]},
-    }
 
 
 def _namespace(name: str) -> Object:

@@ -1,10 +1,13 @@
 """Discovery and OpenAPI documents as answers: which one a path and an Accept header mean, and whether it has changed.
 
 They are made once for each scheme; a new scheme, as custom resources come and go, starts afresh.
+What remote servers say is put together with them where there are any.
 """
 
 from knarr.api.scheme import Scheme
 from knarr.apiserver import discovery, negotiate, openapi, openapi_answers, responses, version
+from knarr.apiserver.aggregation import discovery as aggregation_discovery
+from knarr.apiserver.aggregation import openapi as aggregation_openapi
 from knarr.apiserver.parts import Call, Parts
 from knarr.kit.http.messages import Headers, Response
 
@@ -21,13 +24,16 @@ class Documents:
         self._scheme: Scheme | None = None
         self._discovery: discovery.Documents
         self._openapi: openapi.Documents
+        self._remote_openapi = aggregation_openapi.Documents(parts)
+        self._generation = -1
 
     async def serve(self, call: Call, path: str) -> Response | None:
         """Answer a GET; None if there is no such document."""
         self._follow()
         words = path.strip("/").split("/")
         if words[0] == "openapi":
-            return await openapi_answers.serve(call, self._openapi, "/".join(words))
+            serve = self._remote_openapi.serve if self._parts.registrations.remote() else openapi_answers.serve
+            return await serve(call, self._openapi, "/".join(words))
         if words in (["api"], ["apis"]):
             return await self._serve_root(call, is_core=words == ["api"])
         body: bytes | None = None
@@ -62,9 +68,16 @@ class Documents:
         return response
 
     def _follow(self) -> None:
-        scheme = self._parts.scheme
+        parts = self._parts
+        scheme, generation = parts.scheme, parts.registrations.generation
         if scheme is not self._scheme:
-            config = self._parts.config
-            self._scheme = scheme
-            self._discovery = discovery.Documents(scheme, f"{config.advertise_address}:{config.advertise_port or 443}")
-            self._openapi = openapi.Documents(scheme, version.info()["gitVersion"], self._parts.custom.published())
+            self._openapi = openapi.Documents(scheme, version.info()["gitVersion"], parts.custom.published())
+        elif generation == self._generation:
+            return
+        self._scheme, self._generation = scheme, generation
+        address = f"{parts.config.advertise_address}:{parts.config.advertise_port or 443}"
+        if parts.registrations.remote():
+            known = parts.remote_documents.get
+            self._discovery = aggregation_discovery.Documents(scheme, address, parts.registrations.all(), known)
+        else:
+            self._discovery = discovery.Documents(scheme, address)

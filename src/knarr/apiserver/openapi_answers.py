@@ -25,7 +25,7 @@ async def serve(call: Call, documents: openapi.Documents, path: str) -> Response
         media_type = openapi.v2_media_type(call.request.headers.get("accept") or "")
         found = await asyncio.to_thread(documents.v2, media_type)
         is_protobuf = media_type == openapi.V2_PROTOBUF
-        return _send(call, found, openapi.V2_PROTOBUF_ANSWER if is_protobuf else media_type, [])
+        return send(call, found, openapi.V2_PROTOBUF_ANSWER if is_protobuf else media_type, [])
     if path == _V3:
         return Response(200, Headers.from_lower([("content-type", openapi.JSON)]), documents.index)
     name = path.removeprefix(f"{_V3}/")
@@ -37,10 +37,11 @@ async def serve(call: Call, documents: openapi.Documents, path: str) -> Response
         return Response(301, Headers.from_lower([("location", f"/{path}?hash={current}")]))
     document = await asyncio.to_thread(documents.v3, name)
     assert document is not None
-    return _send(call, document, openapi.JSON, [("cache-control", _FOREVER)] if asked else [])
+    return send(call, document, openapi.JSON, [("cache-control", _FOREVER)] if asked else [])
 
 
-def _send(call: Call, document: openapi.Document, media_type: str, more: list[tuple[str, str]]) -> Response:
+def send(call: Call, document: openapi.Document, media_type: str, more: list[tuple[str, str]]) -> Response:
+    """Answer with a document, or that the caller has it already."""
     fields = [("etag", document.etag), ("vary", "Accept"), ("vary", "Accept-Encoding"), *more]
     if call.request.headers.get("if-none-match") == document.etag:
         return Response(304, Headers.from_lower(fields))

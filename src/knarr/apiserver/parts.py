@@ -10,6 +10,8 @@ from knarr.api.scheme import Resource, Scheme
 from knarr.api.user import User
 from knarr.apiserver import keys, options
 from knarr.apiserver.admission.chain import Chain
+from knarr.apiserver.aggregation.documents import RemoteDocuments
+from knarr.apiserver.aggregation.registrations import Registrations
 from knarr.apiserver.authn.authenticator import Authenticator
 from knarr.apiserver.authn.tokens import Issuer
 from knarr.apiserver.authz.authorizer import Authorizer
@@ -48,6 +50,8 @@ class Parts:
         flow: Gives requests their turn.
         custom: The kinds that users define.
         webhooks: Calls webhooks.
+        registrations: Who serves which group and version.
+        remote_documents: What remote servers say of theirs.
     """
 
     config: Config
@@ -64,6 +68,8 @@ class Parts:
     flow: FlowControl
     custom: Catalog
     webhooks: Webhooks
+    registrations: Registrations
+    remote_documents: RemoteDocuments
 
     @property
     def clock(self) -> clocks.Clock:

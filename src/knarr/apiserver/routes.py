@@ -9,6 +9,7 @@ from functools import partial
 from knarr.api import errors
 from knarr.api.scheme import Resource
 from knarr.apiserver import documents, responses, version
+from knarr.apiserver.aggregation import proxy
 from knarr.apiserver.customresources import gate
 from knarr.apiserver.health import ENDPOINTS, Health
 from knarr.apiserver.parts import Call, Parts, Target
@@ -80,6 +81,9 @@ class Routes:
             MethodNotSupported: something is, but not so.
         """
         info = call.info
+        remote = self._parts.registrations.find(info.path)
+        if remote is not None:
+            return await proxy.serve(self._parts, call, remote)
         if not info.is_resource_request:
             return await self._serve_path(call)
         scheme = self._parts.scheme

@@ -13,6 +13,10 @@ from knarr.api.scheme import BUILT_IN, Scheme
 from knarr.apiserver import attributes, bootstrap, eventttl, ipaddresses, tls
 from knarr.apiserver.admission import order
 from knarr.apiserver.admission.shapes import Shaper
+from knarr.apiserver.aggregation.autoregister import Autoregister
+from knarr.apiserver.aggregation.availability import Availability
+from knarr.apiserver.aggregation.documents import RemoteDocuments
+from knarr.apiserver.aggregation.registrations import Registrations
 from knarr.apiserver.authn import assembly as authn
 from knarr.apiserver.authn import tokens
 from knarr.apiserver.authz import assembly as authz
@@ -75,6 +79,7 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         parts = _assemble(config, store, extractor)
         stack.push_async_callback(parts.node_agents.aclose)
         stack.push_async_callback(parts.webhooks.aclose)
+        stack.push_async_callback(parts.registrations.aclose)
         parts.metrics.watch_store(store)
         state = _State()
         routes = Routes(parts, Health(*_checks(state)))
@@ -85,6 +90,10 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         establisher = Establisher(parts)
         stack.callback(parts.registry.subscribe(CRDS, establisher.follow))
         supervisor.run("customresources", establisher.run)
+        autoregister, availability = Autoregister(parts), Availability(parts)
+        await autoregister.start()
+        supervisor.run("autoregister", autoregister.run)
+        supervisor.run("availability", availability.run)
         supervisor.run("events", lambda: eventttl.run(parts.registry, config.clock))
         supervisor.run("ipaddresses", lambda: ipaddresses.run(parts))
         supervisor.run("flowcontrol", parts.flow.run)
@@ -122,6 +131,7 @@ def _assemble(config: Config, store: stores.Store, extractor: attributes.Extract
     registry.subscribe("services", service_ips.on_change)
     metrics = Metrics()
     webhooks, shaper = Webhooks(registry, config.random), Shaper()
+    registrations = Registrations(config, registry)
     parts = Parts(
         config=config,
         store=store,
@@ -137,6 +147,8 @@ def _assemble(config: Config, store: stores.Store, extractor: attributes.Extract
         flow=FlowControl(registry, config.clock, metrics.registry, config.max_requests + config.max_mutating_requests),
         custom=custom,
         webhooks=webhooks,
+        registrations=registrations,
+        remote_documents=RemoteDocuments(registrations, config.clock),
     )
     shaper.attach(parts)
     return parts

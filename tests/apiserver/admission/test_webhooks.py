@@ -163,7 +163,7 @@ async def test_reinvocation_only_where_wanted_and_needed(bench: Bench) -> None:
 async def test_failure_policy(bench: Bench) -> None:
     bench.hooks.answers["/liar"] = lambda _: {"uid": "other"}
     bench.hooks.answers["/patches"] = lambda _: add_data()
-    closed = f"https://127.0.0.1:1"
+    closed = "https://127.0.0.1:1"
     cases: dict[str, tuple[Object, str]] = {
         "liar": (bench.hook("/liar"), "received invalid webhook response: expected response.uid="),
         "patches": (

@@ -5,9 +5,10 @@ Source: k8s.io/apimachinery/pkg/util/proxy (v1.37).
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from knarr.api import errors
+from knarr.apiserver.proxy import words
 from knarr.kit.http import client as clients
 from knarr.kit.http import errors as http_errors
 from knarr.kit.http.messages import ByteStream, Headers, Request, Response
@@ -27,17 +28,21 @@ def is_upgrade(request: Request) -> bool:
     return "upgrade" in (request.headers.get("connection") or "").lower() and "upgrade" in request.headers
 
 
-async def stream(client: clients.Client, request: Request) -> Response:
+Fields = Iterable[tuple[str, str]]
+
+
+async def stream(client: clients.Client, request: Request, *, more: Fields = ()) -> Response:
     """Pass a request on and stream its answer back.
 
     Args:
         client: Of the server behind.
         request: As it is to be sent; headers that are not for the server behind are left out.
+        more: Headers that this server adds, such as who asks.
 
     Raises:
         ServiceUnavailable: it cannot be reached.
     """
-    sent = Request(request.method, request.path, request.query, _outgoing(request.headers), request.body)
+    sent = Request(request.method, request.path, request.query, _outgoing(request.headers, more), request.body)
     stack = contextlib.AsyncExitStack()
     try:
         streamed = await stack.enter_async_context(client.open_stream(sent))
@@ -46,17 +51,18 @@ async def stream(client: clients.Client, request: Request) -> Response:
     return Response(streamed.status, _incoming(streamed.headers), _chunks(stack, streamed.chunks))
 
 
-async def upgrade(client: clients.Client, request: Request) -> Response:
+async def upgrade(client: clients.Client, request: Request, *, more: Fields = ()) -> Response:
     """Pass a request on that switches protocols, and connect both sides by raw bytes.
 
     Args:
         client: Of the server behind.
         request: As it is to be sent.
+        more: Headers that this server adds, such as who asks.
 
     Raises:
         ServiceUnavailable: the server behind cannot be reached.
     """
-    headers = _outgoing(request.headers)
+    headers = _outgoing(request.headers, more)
     for name in ("connection", "upgrade"):
         headers.set(name, request.headers.get(name) or "")
     sent = Request(request.method, request.path, request.query, headers, request.body)
@@ -92,7 +98,7 @@ async def pump(front: ByteStream, behind: ByteStream) -> None:
 
 def unreachable(err: http_errors.HttpError) -> errors.ServiceUnavailable:
     """Make the error for a server behind that cannot be reached."""
-    return errors.ServiceUnavailable(f"error trying to reach service: {err}")
+    return errors.ServiceUnavailable(f"error trying to reach service: {words.of_error(err)}")
 
 
 async def _copy(source: ByteStream, target: ByteStream) -> None:
@@ -108,9 +114,9 @@ async def _chunks(stack: contextlib.AsyncExitStack, chunks: AsyncIterator[bytes]
                 yield chunk
 
 
-def _outgoing(headers: Headers) -> Headers:
+def _outgoing(headers: Headers, more: Fields) -> Headers:
     kept = (item for item in headers if item[0] not in _HOP_BY_HOP and item[0] not in _OURS)
-    return Headers(item for item in kept if not item[0].startswith(("impersonate-", "x-remote-")))
+    return Headers([*(item for item in kept if not item[0].startswith(("impersonate-", "x-remote-"))), *more])
 
 
 def _incoming(headers: Headers) -> Headers:

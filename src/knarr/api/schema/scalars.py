@@ -160,7 +160,9 @@ def to_time(item: Any, type_: Type) -> str:
         moment = datetime.fromisoformat(f"{item[:19]}.{(match[7] or '0')[:6].ljust(6, '0')}{zone}").astimezone(UTC)
     except (ValueError, OverflowError):
         raise DecodeError(_time_error(item, layout)) from None
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ" if is_micro else "%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ" if is_micro else "%Y-%m-%dT%H:%M:%SZ").rjust(
+        27 if is_micro else 20, "0"
+    )
 
 
 def _time_error(text: str, layout: str) -> str:

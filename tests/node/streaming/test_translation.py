@@ -8,9 +8,10 @@ import pytest
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side
 
+from knarr.kit.http import websocket
 from knarr.kit.http.messages import ByteStream, Headers, Request
 from knarr.kit.http.stream import pipe
-from knarr.node.streaming import portforward, remotecommand, spdy, websocket
+from knarr.node.streaming import portforward, remotecommand, spdy
 
 
 @dataclass

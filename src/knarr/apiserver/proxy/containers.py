@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from knarr.api import errors, field
-from knarr.apiserver import options
+from knarr.apiserver import options, websockets
 from knarr.apiserver.admission.chain import CONNECT, AdmissionRequest
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.proxy import forward
@@ -30,12 +30,12 @@ async def serve_log(parts: Parts, call: Call, target: Target) -> Response:
     node = (pod.get("spec") or {}).get("nodeName")
     fields = Headers.from_lower([("content-type", "text/plain"), ("cache-control", "no-cache, private")])
     if not node:
-        return Response(200, fields, b"")
+        return websockets.wrap_log(call.request, Response(200, fields, b""))
     path = _path("containerLogs", target, container)
     request = Request("GET", path, urlencode(given), Headers())
     response = await forward.stream(parts.node_agents.client(node), request)
     if response.status == 200:
-        return Response(200, fields, response.body)
+        return websockets.wrap_log(call.request, Response(200, fields, response.body))
     raise await _agent_error(response, "pods/log", target)
 
 
@@ -43,7 +43,17 @@ async def serve_stream(parts: Parts, call: Call, target: Target) -> Response:
     """Connect the caller to a container or to a pod's ports."""
     kind = target.subresource
     given = _stream_options(call, kind)
-    request = AdmissionRequest(CONNECT, target.resource, kind, target.namespace, target.name, given, None, call.user)
+    request = AdmissionRequest(
+        CONNECT,
+        target.resource,
+        kind,
+        target.namespace,
+        target.name,
+        given,
+        None,
+        call.user,
+        annotations=call.annotations,
+    )
     await parts.chain.admit(request)
     await parts.chain.validate(request)
     pod = _pod(parts, target)

@@ -13,7 +13,7 @@ import msgspec
 
 from knarr.api import errors, protobuf
 from knarr.api.scheme import Resource
-from knarr.apiserver import negotiate, options, responses, selection, views
+from knarr.apiserver import negotiate, options, responses, selection, views, websockets
 from knarr.apiserver.customresources import reading
 from knarr.apiserver.errors import too_new, too_old
 from knarr.apiserver.parts import Call, Parts, Target
@@ -45,7 +45,8 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
     responses.add_warnings(fields, call)
     level = parts.metrics.long_running(call.info, call.request.method)
     stream = _stream(parts, target.resource, query, given, view, limit_s, level)
-    return Response(200, Headers.from_lower(fields), _framed(stream) if is_framed else stream)
+    response = Response(200, Headers.from_lower(fields), _framed(stream) if is_framed else stream)
+    return websockets.wrap_watch(call.request, response, framed=is_framed)
 
 
 async def _stream(

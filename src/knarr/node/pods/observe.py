@@ -146,6 +146,8 @@ def _read_log_tail(path: Path) -> str:
         size = file.seek(0, 2)
         file.seek(max(0, size - 8 * FALLBACK_BYTES))
         lines = file.read().splitlines()[-FALLBACK_LINES:]
-        texts = [line.split(b" ", 3)[3] + b"\n" for line in lines if line.count(b" ") >= 3]
+        parts = [line.split(b" ", 3) for line in lines if line.count(b" ") >= 3]
+        # A tag that begins with P marks a part of a line: what comes next goes on in it.
+        texts = [text if tags.startswith(b"P") else text + b"\n" for _, _, tags, text in parts]
         return b"".join(texts)[-FALLBACK_BYTES:].decode(errors="replace")
     return ""

@@ -7,13 +7,14 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 
 from knarr.kit.http import errors as http_errors
+from knarr.kit.http import websocket
 from knarr.kit.http.messages import ByteStream, Headers, Request, Response
 from knarr.node.pods import spec as specs
 from knarr.node.pods.worker import Worker
 from knarr.node.runtime.errors import RuntimeFailure
 from knarr.node.runtime.runtime import ContainerState, Streams
 from knarr.node.server.errors import Declined
-from knarr.node.streaming import backend, portforward, remotecommand, websocket
+from knarr.node.streaming import backend, portforward, remotecommand
 
 Query = Mapping[str, list[str]]
 Serve = Callable[[ByteStream, ByteStream], Awaitable[None]]

@@ -8,8 +8,8 @@ import contextlib
 from collections.abc import Sequence
 
 from knarr.kit.http.messages import ByteStream
+from knarr.kit.http.websocket import WebSocket
 from knarr.node.streaming import spdy
-from knarr.node.streaming.websocket import WebSocket
 
 TUNNEL = "SPDY/3.1+portforward.k8s.io"
 CHANNELS = ("v4.channel.k8s.io",)

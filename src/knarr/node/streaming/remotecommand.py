@@ -10,8 +10,8 @@ import base64
 from collections.abc import Mapping
 
 from knarr.kit.http.messages import ByteStream
+from knarr.kit.http.websocket import INTERNAL_ERROR, NORMAL, WebSocket
 from knarr.node.streaming import spdy
-from knarr.node.streaming.websocket import INTERNAL_ERROR, NORMAL, WebSocket
 
 PROTOCOLS = (
     "v5.channel.k8s.io",

@@ -10,7 +10,7 @@ import base64
 import contextlib
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from websockets.exceptions import InvalidState
 from websockets.frames import Opcode
@@ -97,11 +97,15 @@ class WebSocket:
         Raises:
             ConnectionError: The client has gone, or closed.
         """
-        try:
-            self._protocol.send_binary(data)
-        except InvalidState as err:
-            raise ConnectionError(str(err)) from err
-        await self._flush()
+        await self._send(self._protocol.send_binary, data)
+
+    async def send_text(self, data: bytes) -> None:
+        """Send a text message, given as UTF-8.
+
+        Raises:
+            ConnectionError: The client has gone, or closed.
+        """
+        await self._send(self._protocol.send_text, data)
 
     async def close(self, code: int = NORMAL) -> None:
         """Close, and wait a moment for the client's half of the handshake."""
@@ -111,6 +115,13 @@ class WebSocket:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 while await self.receive() is not None:
                     pass
+
+    async def _send(self, send: Callable[[bytes], None], data: bytes) -> None:
+        try:
+            send(data)
+        except InvalidState as err:
+            raise ConnectionError(str(err)) from err
+        await self._flush()
 
     async def _flush(self) -> None:
         for piece in self._protocol.data_to_send():

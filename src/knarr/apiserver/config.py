@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from knarr.apiserver.audit.settings import Settings as AuditSettings
 from knarr.kit import clock as clocks
 from knarr.store import backend as backends
 from knarr.store import compaction
@@ -48,6 +49,7 @@ class Config:
         max_requests: Most reads served at a time; 0 means any number.
         max_mutating_requests: Most writes served at a time; 0 means any number.
         request_timeout_s: How long a request may take that is neither a watch nor a stream.
+        audit: What the audit log holds, and where it goes; None keeps none.
         min_watch_timeout_s: A watch without `timeoutSeconds` ends after one to two times this.
     """
 
@@ -77,6 +79,7 @@ class Config:
     max_mutating_requests: int = 200
     request_timeout_s: float = 60.0
     min_watch_timeout_s: float = 1800.0
+    audit: AuditSettings | None = None
 
     @property
     def service_address(self) -> str:

@@ -12,7 +12,11 @@ import time
 from collections.abc import AsyncIterator
 
 from knarr.api import errors
+from knarr.api.user import User
 from knarr.apiserver import inflight, options, requestinfo, responses
+from knarr.apiserver.audit import auditor as auditing
+from knarr.apiserver.audit import policy as policies
+from knarr.apiserver.audit.record import Record
 from knarr.apiserver.authz.authorizer import forbidden
 from knarr.apiserver.errors import from_store, to_response, too_many
 from knarr.apiserver.metadata import new_uid
@@ -24,6 +28,8 @@ from knarr.kit.http.messages import Request, Response
 from knarr.store import errors as store_errors
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+_AUDIT_ID_MAX = 64
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +54,19 @@ class Handler:
         started = time.perf_counter()
         info = requestinfo.parse(request.method, request.path, request.query)
         call: Call | None = None
+        record: Record | None = None
+        audit_id, is_broken = self._audit_id(request), False
         try:
             if _BAD_PERCENT.search(request.path):
                 raise errors.BadRequest("invalid URL escape in the request path")
-            user = await self._parts.authenticator.authenticate(request)
-            user = await self._parts.authenticator.impersonate(user, request, self._parts.authorizer)
-            call = Call(request, info, user, options.parse(request.query))
+            user = await self._authenticate(audit_id, request, info)
+            record = self._begin_record(audit_id, request, info, user)
+            acting = await self._parts.authenticator.impersonate(user, request, self._parts.authorizer)
+            call = Call(request, info, acting, options.parse(request.query), record=record)
+            if record is not None:
+                call.annotations = record.annotations
+                if acting is not user:
+                    record.impersonate(acting)
             response = await self._limited(call)
         except errors.StatusError as err:
             response = self._refuse(err, request, call)
@@ -62,12 +75,39 @@ class Handler:
         except Exception as err:
             logger.error("%s %s failed", request.method, request.path, exc_info=err)
             response = self._refuse(errors.InternalError("the server could not complete the request"), request, call)
-        response.headers.add("audit-id", new_uid(self._parts.random))
+            is_broken = True
+        response.headers.add("audit-id", audit_id)
         if call is not None and call.flow is not None:
             call.flow.mark(response.headers)
+        if record is not None:
+            if is_broken:
+                record.end_in_panic(response)
+            else:
+                auditing.finish(record, response, long_running=inflight.is_long_running(info))
         is_dry = call is not None and "dryRun" in call.values
         self._metrics.observe(info, request.method, is_dry, response.status, time.perf_counter() - started)
         return response
+
+    def _audit_id(self, request: Request) -> str:
+        given = request.headers.get("audit-id") or ""
+        return given if 0 < len(given) <= _AUDIT_ID_MAX and given.isprintable() else new_uid(self._parts.random)
+
+    async def _authenticate(self, audit_id: str, request: Request, info: RequestInfo) -> User:
+        tried = auditing.methods_tried(request) if self._parts.auditor is not None else ""
+        try:
+            return await self._parts.authenticator.authenticate(request)
+        except errors.Unauthorized:
+            record = self._begin_record(audit_id, request, info, None)
+            if record is not None:
+                record.fail(tried)
+            raise
+
+    def _begin_record(self, audit_id: str, request: Request, info: RequestInfo, user: User | None) -> Record | None:
+        auditor = self._parts.auditor
+        record = None if auditor is None else auditor.begin(audit_id, request, info, user)
+        if record is not None and user is not None:
+            record.emit(policies.RECEIVED)
+        return record
 
     async def _limited(self, call: Call) -> Response:
         info = call.info
@@ -104,6 +144,9 @@ class Handler:
 
     def _authorize(self, call: Call) -> None:
         decision = self._parts.authorizer.authorize(call.user, call.info)
+        if call.record is not None:
+            call.annotations["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
+            call.annotations["authorization.k8s.io/reason"] = decision.reason
         if not decision.allowed:
             raise forbidden(call.user, call.info, decision.reason)
 

@@ -40,7 +40,10 @@ def read(parts: Parts, call: Call, target: Target, field_validation: str) -> Obj
     repeated: tuple[str, ...] = ()
     if field_validation != options.IGNORE and content_type != negotiate.PROTOBUF:
         repeated = codec.find_duplicates(call.request.body, content_type, obj)
-    return settle(parts, call, resource, obj, field_validation, repeated)
+    settled = settle(parts, call, resource, obj, field_validation, repeated)
+    if call.record is not None:
+        call.record.note_object(settled)
+    return settled
 
 
 def decode(call: Call, content_type: str, kind: str = "", api_version: str = "v1") -> Object:

@@ -10,6 +10,8 @@ from knarr.api.scheme import Resource, Scheme
 from knarr.api.user import User
 from knarr.apiserver import keys, options
 from knarr.apiserver.admission.chain import Chain
+from knarr.apiserver.audit.auditor import Auditor
+from knarr.apiserver.audit.record import Record
 from knarr.apiserver.aggregation.documents import RemoteDocuments
 from knarr.apiserver.aggregation.registrations import Registrations
 from knarr.apiserver.authn.authenticator import Authenticator
@@ -48,6 +50,7 @@ class Parts:
         node_agents: Reaches the nodes.
         metrics: Counts requests.
         flow: Gives requests their turn.
+        auditor: Keeps the audit log; None if there is none.
         custom: The kinds that users define.
         webhooks: Calls webhooks.
         registrations: Who serves which group and version.
@@ -66,6 +69,7 @@ class Parts:
     node_agents: NodeAgents
     metrics: Metrics
     flow: FlowControl
+    auditor: Auditor | None
     custom: Catalog
     webhooks: Webhooks
     registrations: Registrations
@@ -109,6 +113,8 @@ class Call:
         values: The query.
         warnings: What the response will warn of.
         flow: Where it waited for its turn; None if it did not need one.
+        record: For the audit log; None if nothing is kept of it.
+        annotations: What the audit log will note.
     """
 
     request: Request
@@ -117,6 +123,8 @@ class Call:
     values: options.Values
     warnings: list[str] = field(default_factory=list)
     flow: Flow | None = None
+    record: Record | None = None
+    annotations: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ from knarr.api import schema
 from knarr.api.scheme import BUILT_IN, Scheme
 from knarr.apiserver import attributes, bootstrap, eventttl, ipaddresses, tls
 from knarr.apiserver.admission import order
+from knarr.apiserver.audit import auditor as auditing
+from knarr.apiserver.audit.logfile import LogFile
+from knarr.apiserver.audit.webhook import Webhook
 from knarr.apiserver.admission.shapes import Shaper
 from knarr.apiserver.aggregation.autoregister import Autoregister
 from knarr.apiserver.aggregation.availability import Availability
@@ -76,7 +79,9 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         store = await stack.enter_async_context(
             stores.open_store(config.backend, extract=extractor.extract, clock=config.clock, history=config.history)
         )
-        parts = _assemble(config, store, extractor)
+        metrics = Metrics()
+        audited = auditing.build(config.audit, config.clock, metrics.registry)
+        parts = _assemble(config, store, extractor, metrics, audited[0] if audited else None)
         stack.push_async_callback(parts.node_agents.aclose)
         stack.push_async_callback(parts.webhooks.aclose)
         stack.push_async_callback(parts.registrations.aclose)
@@ -87,6 +92,12 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         await bootstrap.ensure_objects(parts)
         await maintenance.ensure(parts)
         supervisor = await stack.enter_async_context(tasks.Supervisor("apiserver", clock=config.clock))
+        for sink in audited[1] if audited else ():
+            if isinstance(sink, Webhook):
+                stack.push_async_callback(sink.aclose)
+                supervisor.run("audit", sink.run)
+            elif isinstance(sink, LogFile):
+                stack.callback(sink.close)
         establisher = Establisher(parts)
         stack.callback(parts.registry.subscribe(CRDS, establisher.follow))
         supervisor.run("customresources", establisher.run)
@@ -114,7 +125,13 @@ class _State:
     is_stopping: bool = False
 
 
-def _assemble(config: Config, store: stores.Store, extractor: attributes.Extractor) -> Parts:
+def _assemble(
+    config: Config,
+    store: stores.Store,
+    extractor: attributes.Extractor,
+    metrics: Metrics,
+    auditor: auditing.Auditor | None,
+) -> Parts:
     def on_custom(scheme: Scheme, storage: str) -> None:
         if extractor.follow(scheme, storage):
             store.reindex(f"/registry/{storage}/".encode())
@@ -129,7 +146,6 @@ def _assemble(config: Config, store: stores.Store, extractor: attributes.Extract
     for service in registry.list("services"):
         service_ips.on_change(None, service)
     registry.subscribe("services", service_ips.on_change)
-    metrics = Metrics()
     webhooks, shaper = Webhooks(registry, config.random), Shaper()
     registrations = Registrations(config, registry)
     parts = Parts(
@@ -145,6 +161,7 @@ def _assemble(config: Config, store: stores.Store, extractor: attributes.Extract
         node_agents=NodeAgents(config, registry),
         metrics=metrics,
         flow=FlowControl(registry, config.clock, metrics.registry, config.max_requests + config.max_mutating_requests),
+        auditor=auditor,
         custom=custom,
         webhooks=webhooks,
         registrations=registrations,

@@ -98,6 +98,7 @@ def build(context: Context) -> Plugin:
         if request.operation == UPDATE and not _is_significant(pod, request.old or {}):
             return
         levels = levels_of(request.namespace)
+        request.annotations[f"{PREFIX}enforce-policy"] = str(levels["enforce"])
         metadata, spec = pod["metadata"], pod["spec"]
         found = {level: _evaluate(level, spec, metadata) for level in set(levels.values())}
         denied = found[levels["enforce"]]

@@ -27,7 +27,17 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
         location = call.request.path + "/" + (f"?{call.request.query}" if call.request.query else "")
         return Response(301, Headers.from_lower([("location", location)]))
     given = {"kind": _KINDS[target.resource.plural], "apiVersion": "v1", "path": path}
-    request = AdmissionRequest(CONNECT, target.resource, "proxy", target.namespace, target.name, given, None, call.user)
+    request = AdmissionRequest(
+        CONNECT,
+        target.resource,
+        "proxy",
+        target.namespace,
+        target.name,
+        given,
+        None,
+        call.user,
+        annotations=call.annotations,
+    )
     await parts.chain.admit(request)
     await parts.chain.validate(request)
     scheme, name, port = split_name(target.name)

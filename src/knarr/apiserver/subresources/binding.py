@@ -27,7 +27,16 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
         raise errors.BadRequest("name in URL does not match name in Binding object")
     _check(binding, name)
     request = AdmissionRequest(
-        CREATE, target.resource, target.subresource, target.namespace, name, binding, None, call.user, write.dry_run
+        CREATE,
+        target.resource,
+        target.subresource,
+        target.namespace,
+        name,
+        binding,
+        None,
+        call.user,
+        write.dry_run,
+        annotations=call.annotations,
     )
     await parts.chain.admit(request)
     await parts.chain.validate(request)

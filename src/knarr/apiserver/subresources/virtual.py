@@ -35,7 +35,18 @@ async def _review(parts: Parts, call: Call, target: Target) -> Response:
     obj = intake.read(parts, call, target, write.field_validation)
     objects.metadata_of(obj)
     plural = target.resource.plural
-    request = AdmissionRequest(CREATE, target.resource, "", target.namespace, "", obj, None, call.user, write.dry_run)
+    request = AdmissionRequest(
+        CREATE,
+        target.resource,
+        "",
+        target.namespace,
+        "",
+        obj,
+        None,
+        call.user,
+        write.dry_run,
+        annotations=call.annotations,
+    )
     await parts.chain.admit(request)
     await parts.chain.validate(request)
     if plural in _TOKEN_REVIEWS:

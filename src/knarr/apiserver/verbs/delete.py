@@ -271,6 +271,7 @@ async def _admit(parts: Parts, call: Call, target: Target, old: Object, given: D
         call.user,
         given.dry_run,
         given.raw or {},
+        annotations=call.annotations,
     )
     await parts.chain.admit(request)
     await parts.chain.validate(request)

@@ -304,6 +304,7 @@ def _admission(
         call.user,
         write.dry_run,
         write.to_object(options_kind),
+        annotations=call.annotations,
     )
 
 

@@ -10,10 +10,10 @@ from knarr.api.scheme import Resource, Scheme
 from knarr.api.user import User
 from knarr.apiserver import keys, options
 from knarr.apiserver.admission.chain import Chain
-from knarr.apiserver.audit.auditor import Auditor
-from knarr.apiserver.audit.record import Record
 from knarr.apiserver.aggregation.documents import RemoteDocuments
 from knarr.apiserver.aggregation.registrations import Registrations
+from knarr.apiserver.audit.auditor import Auditor
+from knarr.apiserver.audit.record import Record
 from knarr.apiserver.authn.authenticator import Authenticator
 from knarr.apiserver.authn.tokens import Issuer
 from knarr.apiserver.authz.authorizer import Authorizer

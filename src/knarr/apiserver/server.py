@@ -12,14 +12,14 @@ from knarr.api import schema
 from knarr.api.scheme import BUILT_IN, Scheme
 from knarr.apiserver import attributes, bootstrap, eventttl, ipaddresses, tls
 from knarr.apiserver.admission import order
-from knarr.apiserver.audit import auditor as auditing
-from knarr.apiserver.audit.logfile import LogFile
-from knarr.apiserver.audit.webhook import Webhook
 from knarr.apiserver.admission.shapes import Shaper
 from knarr.apiserver.aggregation.autoregister import Autoregister
 from knarr.apiserver.aggregation.availability import Availability
 from knarr.apiserver.aggregation.documents import RemoteDocuments
 from knarr.apiserver.aggregation.registrations import Registrations
+from knarr.apiserver.audit import auditor as auditing
+from knarr.apiserver.audit.logfile import LogFile
+from knarr.apiserver.audit.webhook import Webhook
 from knarr.apiserver.authn import assembly as authn
 from knarr.apiserver.authn import tokens
 from knarr.apiserver.authz import assembly as authz

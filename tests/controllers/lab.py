@@ -85,6 +85,7 @@ class Nodes:
         self._addresses = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self.exit_codes: dict[str, int] = {}
+        self.fails: Callable[[core_v1.Pod], bool] = lambda pod: False
         self.unready: set[str] = set()
         self.beating: set[str] = set()
         self.provides = True
@@ -175,7 +176,7 @@ class Nodes:
         assert pod.spec
         container = pod.spec.containers[0]
         address = f"10.0.0.{next(self._addresses)}"
-        code = self.exit_codes.get(container.image or "")
+        code = 1 if self.fails(pod) else self.exit_codes.get(container.image or "")
         now = self._clock.now().replace(microsecond=0)
         is_ready = code is None and (container.image or "") not in self.unready
         conditions = [

@@ -218,3 +218,35 @@ async def test_daemon_pods_that_fail_at_once_are_made_anew_less_and_less_often()
         await lab.settle(70)
         made = await lab.events("SuccessfulCreate")
         assert 5 <= len(made) <= 8  # after 1, 2, 4, 8, 16, 32 seconds
+
+
+async def test_an_indexed_job_whose_index_keeps_failing_loses_only_that_index() -> None:
+    async with open_lab("n1") as lab:
+        lab.nodes.exit_codes |= {"ok": 0, "bad": 1}
+        spec = batch_v1.JobSpec(
+            template=template("ok", restartPolicy="Never"),
+            completionMode="Indexed", completions=3, parallelism=3, backoffLimitPerIndex=1,
+        )  # fmt: skip
+        lab.nodes.fails = lambda pod: (
+            (pod.metadata.annotations or {}).get("batch.kubernetes.io/job-completion-index") == "1"
+        )
+        await lab.client.create(batch_v1.Job(metadata=meta(), spec=spec))
+
+        async def failed() -> batch_v1.Job | None:
+            current = await lab.client.get(batch_v1.Job, "x", namespace="default")
+            conditions = (current.status.conditions or ()) if current.status else ()
+            return current if any(one.type == "Failed" for one in conditions) else None
+
+        current = await lab.until(failed, seconds=120)
+        status = current.status
+        assert (status.completedIndexes, status.failedIndexes, status.failed) == ("0,2", "1", 2)
+        assert await lab.events("FailedIndexes") == ["Job has failed indexes"]
+
+
+async def test_a_job_of_another_controller_is_left_alone() -> None:
+    async with open_lab("n1") as lab:
+        spec = batch_v1.JobSpec(template=template("ok", restartPolicy="Never"), managedBy="example.com/other")
+        await lab.client.create(batch_v1.Job(metadata=meta(), spec=spec))
+        await lab.settle(3)
+        assert await names(lab) == []
+        assert (await lab.client.get(batch_v1.Job, "x", namespace="default")).status in (None, batch_v1.JobStatus())

@@ -36,6 +36,7 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
         given,
         None,
         call.user,
+        warnings=call.warnings,
         annotations=call.annotations,
     )
     await parts.chain.admit(request)

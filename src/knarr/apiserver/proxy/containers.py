@@ -52,6 +52,7 @@ async def serve_stream(parts: Parts, call: Call, target: Target) -> Response:
         given,
         None,
         call.user,
+        warnings=call.warnings,
         annotations=call.annotations,
     )
     await parts.chain.admit(request)

@@ -93,6 +93,7 @@ async def serve_token(parts: Parts, call: Call, target: Target) -> Response:
         None,
         call.user,
         write.dry_run,
+        warnings=call.warnings,
         annotations=call.annotations,
     )
     await parts.chain.admit(admission)

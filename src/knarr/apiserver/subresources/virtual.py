@@ -45,6 +45,7 @@ async def _review(parts: Parts, call: Call, target: Target) -> Response:
         None,
         call.user,
         write.dry_run,
+        warnings=call.warnings,
         annotations=call.annotations,
     )
     await parts.chain.admit(request)

@@ -271,11 +271,11 @@ async def _admit(parts: Parts, call: Call, target: Target, old: Object, given: D
         call.user,
         given.dry_run,
         given.raw or {},
+        warnings=call.warnings,
         annotations=call.annotations,
     )
     await parts.chain.admit(request)
     await parts.chain.validate(request)
-    call.warnings += request.warnings
 
 
 def _check_preconditions(target: Target, obj: Object, given: DeleteOptions) -> None:

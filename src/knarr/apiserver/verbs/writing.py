@@ -87,7 +87,6 @@ async def create(
         await parts.chain.validate(request)
         value = await _store_new(context, strategy, obj)
         if value is not None:
-            call.warnings += request.warnings
             return Written(value, created=True)
     raise _exists(parts, target, metadata["name"])
 
@@ -166,7 +165,6 @@ async def update(
         await parts.chain.validate(request)
         written = await _store_changed(context, strategy, obj, old, entry)
         if written is not None:
-            call.warnings += request.warnings
             return written
         if is_conditional:
             break
@@ -304,6 +302,7 @@ def _admission(
         call.user,
         write.dry_run,
         write.to_object(options_kind),
+        warnings=call.warnings,
         annotations=call.annotations,
     )
 

@@ -59,12 +59,9 @@ def plan(cron_job: batch_v1.CronJob, jobs: Sequence[batch_v1.Job], now: datetime
     _tell_ended(cron_job, jobs, step)
     if cron_job.spec.suspend:
         return step
-    try:
-        schedule, zone = cron.parse(cron_job.spec.schedule), _zone(cron_job)
-    except (ValueError, zoneinfo.ZoneInfoNotFoundError) as err:
-        step.events.append(
-            ("Warning", "UnparseableSchedule", f"unparseable schedule: {cron_job.spec.schedule} : {err}")
-        )
+    zone = _zone(cron_job, step)
+    schedule = _schedule(cron_job, step) if zone is not None else None
+    if zone is None or schedule is None:
         return step
     due, missed = due_time(cron_job, schedule, zone, now)
     following = schedule.next_after(now, zone)
@@ -254,14 +251,39 @@ def _old(cron_job: batch_v1.CronJob, jobs: Sequence[batch_v1.Job]) -> list[batch
     )
     for kind, limit, default in limits:
         ended = [one for one in jobs if job.find((one.status.conditions or ()) if one.status else (), kind)]
-        ended.sort(key=_created)
+        ended.sort(key=_started)
         found += ended[: max(0, len(ended) - (default if limit is None else limit))]
     return [one for one in found if one.metadata and not one.metadata.deletionTimestamp]
 
 
-def _zone(cron_job: batch_v1.CronJob) -> tzinfo:
+def _zone(cron_job: batch_v1.CronJob, step: Plan) -> tzinfo | None:
     assert cron_job.spec
-    return zoneinfo.ZoneInfo(cron_job.spec.timeZone) if cron_job.spec.timeZone else UTC
+    name = cron_job.spec.timeZone
+    if not name:
+        return UTC
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):  # OSError: the name of a folder, such as "Europe"
+        text = f'invalid timeZone: "{name}": unknown time zone {name}'
+        step.events.append(("Warning", "UnknownTimeZone", text))
+        return None
+
+
+def _schedule(cron_job: batch_v1.CronJob, step: Plan) -> cron.Schedule | None:
+    assert cron_job.spec
+    text = cron_job.spec.schedule
+    if "TZ" in text:
+        told = (
+            f'CRON_TZ or TZ used in schedule "{text}" is not officially supported, '
+            "see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+        )
+        step.events.append(("Warning", "UnsupportedSchedule", told))
+    try:
+        return cron.parse(text)
+    except ValueError as err:
+        named = f"TZ={cron_job.spec.timeZone} {text}" if cron_job.spec.timeZone else text
+        step.events.append(("Warning", "UnparseableSchedule", f'unparseable schedule: "{named}" : {err}'))
+        return None
 
 
 def _reference(one: batch_v1.Job) -> core_v1.ObjectReference:
@@ -276,9 +298,10 @@ def _reference(one: batch_v1.Job) -> core_v1.ObjectReference:
     )
 
 
-def _created(one: batch_v1.Job) -> str:
-    created = one.metadata.creationTimestamp if one.metadata else None
-    return created.isoformat() if created else "~"
+def _started(one: batch_v1.Job) -> tuple[bool, float, str]:
+    """Order Jobs by when they started, those that never did last."""
+    start = one.status.startTime if one.status else None
+    return start is None, start.timestamp() if start else 0.0, informer.key_of(one)[1]
 
 
 def _request_of_job(one: batch_v1.Job) -> Iterable[loop.Request]:

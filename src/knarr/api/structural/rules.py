@@ -43,10 +43,12 @@ _EXTENSIONS_NOT_IN_VALUES = (
     "x-kubernetes-list-map-keys", "x-kubernetes-list-type", "x-kubernetes-map-type", "x-kubernetes-validations",
 )  # fmt: skip
 _AT_ROOT_WITH_STATUS = frozenset(
-    """description type format title maximum exclusiveMaximum minimum exclusiveMinimum maxLength minLength pattern maxItems minItems
-    uniqueItems multipleOf required enum items properties externalDocs example x-kubernetes-preserve-unknown-fields
-    x-kubernetes-validations""".split()
-)
+    {
+        "description", "type", "format", "title", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum", "maxLength",
+        "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "multipleOf", "required", "enum", "items", "properties",
+        "externalDocs", "example", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
+    }
+)  # fmt: skip
 
 
 def check_schema(errors: Errors, raw: Object, path: str, *, has_status: bool) -> bool:

@@ -36,6 +36,8 @@ def check(parts: Parts, resource: Resource, obj: Object, old: Object | None = No
     if not found:
         found += listtypes.check_lists(obj, version.node, old=old)
         found += _check_scale(version, obj)
+    if not found and version.rules is not None:
+        found = version.rules.check(obj, MISSING if old is None else old)
     return found
 
 

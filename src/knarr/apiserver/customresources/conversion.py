@@ -5,8 +5,10 @@ Source: k8s.io/apiextensions-apiserver/pkg/apiserver/conversion: nop_converter.g
 
 from typing import Any
 
+import msgspec
+
 from knarr.api import errors
-from knarr.apiserver.customresources import webhooks
+from knarr.apiserver import webhooks
 from knarr.apiserver.customresources.definitions import Version
 from knarr.apiserver.metadata import new_uid
 from knarr.apiserver.parts import Parts
@@ -56,28 +58,39 @@ async def _ask(parts: Parts, version: Version, objs: list[Object]) -> list[Objec
     what = f"{objs[0].get('apiVersion')}, Kind={kind}"
     try:
         if not review:
-            raise webhooks.WebhookError("the webhook takes no version of ConversionReview that this server has")
-        answer = await webhooks.call(parts.registry, webhook.get("clientConfig") or {}, body, timeout_s=TIMEOUT_S)
-        return _read(answer, uid, wanted, kind, objs)
-    except webhooks.WebhookError as err:
+            raise webhooks.CallFailed("the webhook takes no version of ConversionReview that this server has")
+        config = webhook.get("clientConfig") or {}
+        answer = await parts.webhooks.post(config, msgspec.json.encode(body), timeout_s=TIMEOUT_S)
+        return _read(_decode(answer), uid, wanted, kind, objs)
+    except webhooks.CallFailed as err:
         error = errors.InternalError("")
         error.message = f"conversion webhook for {what} failed: {err}"
         error.details = {}
         raise error from err
 
 
+def _decode(answer: bytes) -> Object:
+    try:
+        decoded = msgspec.json.decode(answer)
+    except (msgspec.DecodeError, RecursionError) as err:
+        raise webhooks.CallFailed(f"invalid response: {err}") from err
+    if not isinstance(decoded, dict):
+        raise webhooks.CallFailed("invalid response: no object")
+    return decoded
+
+
 def _read(answer: Object, uid: str, wanted: str, kind: str, objs: list[Object]) -> list[Object]:
     response = answer.get("response")
     if not isinstance(response, dict):
-        raise webhooks.WebhookError("invalid response: missing response")
+        raise webhooks.CallFailed("invalid response: missing response")
     if response.get("uid") != uid:
-        raise webhooks.WebhookError(f'invalid response: expected uid "{uid}", got "{response.get("uid")}"')
+        raise webhooks.CallFailed(f'invalid response: expected uid "{uid}", got "{response.get("uid")}"')
     result = response.get("result") or {}
     if result.get("status") != "Success":
-        raise webhooks.WebhookError(str(result.get("message") or "unknown error"))
+        raise webhooks.CallFailed(str(result.get("message") or "unknown error"))
     converted = response.get("convertedObjects") or []
     if len(converted) != len(objs):
-        raise webhooks.WebhookError(f"invalid response: expected {len(objs)} converted objects, got {len(converted)}")
+        raise webhooks.CallFailed(f"invalid response: expected {len(objs)} converted objects, got {len(converted)}")
     return [
         _accept(one, before, index, wanted, kind)
         for index, (one, before) in enumerate(zip(converted, objs, strict=True))
@@ -88,17 +101,17 @@ def _accept(obj: Any, before: Object, index: int, wanted: str, kind: str) -> Obj
     """Check a converted object; of its metadata only labels and annotations may have changed."""
     where = f"invalid converted object at index {index}"
     if not isinstance(obj, dict):
-        raise webhooks.WebhookError(f"{where}: no object")
+        raise webhooks.CallFailed(f"{where}: no object")
     if obj.get("apiVersion") != wanted:
-        raise webhooks.WebhookError(f'{where}: invalid apiVersion: got "{obj.get("apiVersion")}", expected "{wanted}"')
+        raise webhooks.CallFailed(f'{where}: invalid apiVersion: got "{obj.get("apiVersion")}", expected "{wanted}"')
     if obj.get("kind") != kind:
-        raise webhooks.WebhookError(f'{where}: invalid kind: got "{obj.get("kind")}", expected "{kind}"')
+        raise webhooks.CallFailed(f'{where}: invalid kind: got "{obj.get("kind")}", expected "{kind}"')
     metadata, old = obj.get("metadata"), before.get("metadata") or {}
     if not isinstance(metadata, dict):
-        raise webhooks.WebhookError(f"{where}: invalid metadata of type {type(metadata).__name__} in converted object")
+        raise webhooks.CallFailed(f"{where}: invalid metadata of type {type(metadata).__name__} in converted object")
     for name in ("name", "namespace", "uid"):
         if (metadata.get(name) or "") != (old.get(name) or ""):
-            raise webhooks.WebhookError(
+            raise webhooks.CallFailed(
                 f'{where}: mutated metadata.{name}: got "{metadata.get(name)}", expected "{old.get(name)}"'
             )
     kept = {key: value for key, value in old.items() if key not in ("labels", "annotations")}

@@ -12,6 +12,7 @@ from typing import Any
 from knarr.api import structural
 from knarr.api.schema import Type
 from knarr.api.scheme import Resource, Subresource
+from knarr.api.structural.cel import Rules
 
 Object = dict[str, Any]
 
@@ -72,6 +73,11 @@ class Version:
     def validator(self) -> structural.Validator:
         """Checks values."""
         return structural.Validator(self.raw_schema)
+
+    @cached_property
+    def rules(self) -> Rules | None:
+        """The CEL rules; None if there are none."""
+        return Rules(self.node) if self.node.has_rules else None
 
     @cached_property
     def type(self) -> Type:

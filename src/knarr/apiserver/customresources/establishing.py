@@ -48,7 +48,9 @@ def plan_status(crd: Mapping[str, Any], others: Iterable[Mapping[str, Any]], now
 def stored_versions(crd: Mapping[str, Any]) -> list[str]:
     """Return the versions in which objects may be stored: those known so far, and the one that is stored now."""
     listed = list((crd.get("status") or {}).get("storedVersions") or ())
-    storage = next((one["name"] for one in crd["spec"]["versions"] if one.get("storage")), "")
+    storage = next(
+        (one.get("name") or "" for one in (crd.get("spec") or {}).get("versions") or () if one.get("storage")), ""
+    )
     return listed if storage in listed or not storage else [*listed, storage]
 
 

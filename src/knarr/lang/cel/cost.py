@@ -9,17 +9,19 @@ Source: cel-go checker/cost.go; k8s.io/apiserver/pkg/cel/library/cost.go (v1.37)
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from knarr.lang.cel.declarations import DYN, INT, STRING, UNBOUNDED, Decl
+from knarr.lang.cel.declarations import DYN, INT, STRING, UNBOUNDED, VALUE, Decl
 from knarr.lang.cel.syntax import Checked, Expr
 
 REQUEST_BYTES = 3 * 1024 * 1024
 _STEP, _LIST, _MAP, _STRUCT = 1, 10, 30, 40
 _TRAVERSAL, _PATTERN = 0.1, 0.25
 _OVER_TARGET = frozenset(
-    """isSorted sum min max indexOf lastIndexOf split replace substring trim lowerAscii upperAscii charAt find findAll url isURL
-    quantity isQuantity ip isIP cidr isCIDR semver isSemver ip.isCanonical format quote join string bytes timestamp duration
-    sets.contains sets.equivalent sets.intersects""".split()  # noqa: SIM905
-)
+    {
+        "isSorted", "sum", "min", "max", "indexOf", "lastIndexOf", "split", "replace", "substring", "trim", "lowerAscii",
+        "upperAscii", "charAt", "find", "findAll", "url", "isURL", "quantity", "isQuantity", "ip", "isIP", "cidr", "isCIDR",
+        "semver", "isSemver", "ip.isCanonical", "format", "quote", "join", "string", "bytes", "timestamp", "duration",
+    }
+)  # fmt: skip
 _OVER_BOTH = frozenset({"sets.contains", "sets.equivalent", "sets.intersects"})
 _COMPARISONS = frozenset({"_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_"})
 
@@ -42,6 +44,7 @@ class _Estimate:
 def estimate(checked: Checked, variables: Mapping[str, Decl]) -> int:
     """Return the most units that an evaluation can cost."""
     known = {name: _Estimate(_STEP, decl, _size(decl)) for name, decl in variables.items()}
+    known |= {f"{name}{VALUE}": known[name] for name, decl in variables.items() if decl.is_optional}
     return int(min(_visit(checked.root, known).cost, 2.0**63))
 
 

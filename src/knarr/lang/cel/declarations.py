@@ -12,6 +12,8 @@ Kind = Literal[
 ]
 
 UNBOUNDED = -1
+IS_THERE, VALUE = "__is_there__", "__value__"
+"""What follows the name of an optional variable in the two plain ones that stand for it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

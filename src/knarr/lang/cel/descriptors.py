@@ -61,9 +61,6 @@ class Messages:
     def type_of(self, decl: Decl) -> Any:
         """Return the library's type of a declared one."""
         types = self._cel.Type
-        if decl.is_optional:
-            inner = Decl(decl.kind, decl.fields, decl.names, decl.element, decl.size)
-            return types.AbstractType("optional_type", [self.type_of(inner)])
         match decl.kind:
             case "list":
                 assert decl.element is not None

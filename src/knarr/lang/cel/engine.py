@@ -4,12 +4,13 @@ An expression is checked in an environment of declared types, then planned in on
 kept: the same expression in the same environment is compiled once.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
 from knarr.lang.cel import descriptors, errors, functions, syntax
-from knarr.lang.cel.declarations import Decl
+from knarr.lang.cel.declarations import IS_THERE, VALUE, Decl
 from knarr.lang.cel.errors import CompileError, EvaluationError, OutOfBudget
 from knarr.lang.cel.values import Convert, converter
 
@@ -25,9 +26,17 @@ class Program:
         result: The name of its type, such as "bool".
     """
 
-    def __init__(self, planned: Any, tree: syntax.Checked, result: str, converts: Mapping[str, Convert]) -> None:
+    def __init__(
+        self,
+        planned: Any,
+        tree: syntax.Checked,
+        result: str,
+        converts: Mapping[str, Convert],
+        optional: Iterable[str] = (),
+    ) -> None:
         self._planned = planned
         self._converts = converts
+        self._optional = tuple(optional)
         self.tree = tree
         self.result = result
 
@@ -36,17 +45,21 @@ class Program:
         return self.tree.names
 
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
-        """Return the value for these variables, as JSON.
+        """Return the value for these variables, as JSON; an optional variable may be left out.
 
         Raises:
             EvaluationError: there is none.
             OutOfBudget: it would take too long.
         """
-        bound = {
-            name: convert(variables[name]) if (convert := self._converts.get(name)) is not None else variables[name]
-            for name in self.tree.names
-            if name in variables
-        }
+        bound: dict[str, Any] = {}
+        for name in self.tree.names:
+            if name in variables:
+                convert = self._converts.get(name)
+                value = variables[name] if convert is None else convert(variables[name])
+                bound[f"{name}{VALUE}" if name in self._optional else name] = value
+        for name in self._optional:
+            bound[f"{name}{IS_THERE}"] = name in variables
+            bound.setdefault(f"{name}{VALUE}", None)
         try:
             found = self._planned.eval(data=bound)
             if found.type().name() == "ERROR":
@@ -93,20 +106,37 @@ class Environment:
             )
         if self._checker is None:
             self._checker = _checker(self.variables)
+        optional = [
+            name for name, decl in self.variables.items() if decl.is_optional and re.search(rf"\b{name}\b", expression)
+        ]
         try:
-            checked = self._checker.compile(expression)
+            checked = self._checker.compile(_with_optionals(expression, optional))
             encoded = checked.serialize()
             planned = _runner().deserialize(encoded)
         except RuntimeError as err:
-            raise errors.to_compile_error(err) from err
-        return Program(planned, syntax.decode(encoded), checked.return_type().name().lower(), self._converts)
+            raise errors.to_compile_error(err, lines=len(optional)) from err
+        tree = syntax.decode(encoded)
+        tree.names.update(optional)
+        return Program(planned, tree, checked.return_type().name().lower(), self._converts, optional)
+
+
+def _with_optionals(expression: str, names: list[str]) -> str:
+    """Return an expression that makes optional variables of plain ones: the library takes no optional values from outside."""
+    for name in names:
+        made = f"{name}{IS_THERE} ? optional.of({name}{VALUE}) : optional.none()"
+        expression = f"[{made}].map({name}, (\n{expression}\n))[0]"
+    return expression
 
 
 def _checker(variables: Mapping[str, Decl]) -> Any:
     cel = _library()
     pool = descriptors.new_pool()
     messages = descriptors.Messages(cel, pool)
-    types = {name: messages.type_of(decl) for name, decl in variables.items()}
+    types: dict[str, Any] = {}
+    for name, decl in variables.items():
+        if decl.is_optional:
+            types[f"{name}{IS_THERE}"] = cel.Type.BOOL
+        types[f"{name}{VALUE}" if decl.is_optional else name] = messages.type_of(decl)
     messages.close()
     return cel.NewEnv(
         pool,

@@ -6,6 +6,7 @@ _FRAME = re.compile(r"^(?!ERROR)[A-Z_]+: |\s*\[[A-Z_]+\]\s*$")
 _FIELD = re.compile(r"undefined field '([^']*)' not found in struct '[^']*'")
 _KEY = re.compile(r'Key not found in map : "?(.*?)"?$')
 _INDEX = re.compile(r"Index error: index=(-?\d+) size=\d+")
+_PLACE = re.compile(r"<input>:(\d+):")
 _BUDGET = "Iteration budget exceeded"
 
 
@@ -25,9 +26,10 @@ class OutOfBudget(EvaluationError):
     """Raised when an evaluation does more than it may."""
 
 
-def to_compile_error(err: Exception) -> CompileError:
-    """Make the error of an expression that cannot be compiled."""
-    return CompileError(_FIELD.sub(r"undefined field '\1'", _bare(str(err))))
+def to_compile_error(err: Exception, *, lines: int = 0) -> CompileError:
+    """Make the error of an expression that cannot be compiled, with `lines` of ours before it."""
+    text = _FIELD.sub(r"undefined field '\1'", _bare(str(err)))
+    return CompileError(_PLACE.sub(lambda match: f"<input>:{int(match[1]) - lines}:", text))
 
 
 def to_evaluation_error(text: str) -> EvaluationError:

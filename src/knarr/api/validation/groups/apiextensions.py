@@ -8,6 +8,7 @@ Source: k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation/validat
 from collections.abc import Mapping
 
 from knarr.api import names
+from knarr.api.structural import celrules
 from knarr.api.structural import rules as schema_rules
 from knarr.api.structural import schema as schemas
 from knarr.api.validation.collector import Errors, Object
@@ -112,7 +113,9 @@ def _version(errors: Errors, version: Object, before: Object | None, path: str) 
     elif before is None or not is_equal(version, before):
         where = f"{path}.schema.openAPIV3Schema"
         if schema_rules.check_schema(errors, raw, where, has_status=subresources.get("status") is not None):
-            schema_rules.check_defaults(errors, schemas.compile_schema(raw), where)
+            root = schemas.compile_schema(raw)
+            schema_rules.check_defaults(errors, root, where)
+            celrules.check_rules(errors, root, where)
     _subresources(errors, subresources, f"{path}.subresources")
     for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
         _column(errors, column, f"{path}.additionalPrinterColumns[{index}]")

@@ -49,6 +49,7 @@ class Config:
         max_requests: Most reads served at a time; 0 means any number.
         max_mutating_requests: Most writes served at a time; 0 means any number.
         request_timeout_s: How long a request may take that is neither a watch nor a stream.
+        encryption: The EncryptionConfiguration of what is encrypted at rest; followed when it changes. None encrypts nothing.
         audit: What the audit log holds, and where it goes; None keeps none.
         min_watch_timeout_s: A watch without `timeoutSeconds` ends after one to two times this.
     """
@@ -80,6 +81,7 @@ class Config:
     request_timeout_s: float = 60.0
     min_watch_timeout_s: float = 1800.0
     audit: AuditSettings | None = None
+    encryption: Path | None = None
 
     @property
     def service_address(self) -> str:

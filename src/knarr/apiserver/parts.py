@@ -19,6 +19,7 @@ from knarr.apiserver.authn.tokens import Issuer
 from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.apiserver.config import Config
 from knarr.apiserver.customresources.catalog import Catalog
+from knarr.apiserver.encryption.backend import EncryptedBackend
 from knarr.apiserver.flowcontrol.controller import Flow, FlowControl
 from knarr.apiserver.metrics import Metrics
 from knarr.apiserver.proxy.nodeagents import NodeAgents
@@ -51,6 +52,7 @@ class Parts:
         metrics: Counts requests.
         flow: Gives requests their turn.
         auditor: Keeps the audit log; None if there is none.
+        encrypted: Encrypts what is stored; None if nothing is.
         custom: The kinds that users define.
         webhooks: Calls webhooks.
         registrations: Who serves which group and version.
@@ -70,6 +72,7 @@ class Parts:
     metrics: Metrics
     flow: FlowControl
     auditor: Auditor | None
+    encrypted: EncryptedBackend | None
     custom: Catalog
     webhooks: Webhooks
     registrations: Registrations
@@ -96,6 +99,10 @@ class Parts:
             version = self.custom.of(resource)
             return None if version is None else version.type
         return self.definitions.get(resource.definition) if resource.definition in self.definitions else None
+
+    def is_stale(self, key: bytes) -> bool:
+        """Return whether what is stored at a key should be written anew although it does not change: with another key."""
+        return self.encrypted is not None and self.encrypted.is_stale(key)
 
     def now(self) -> str:
         """Return the time as the API writes it, to the second."""

@@ -26,6 +26,7 @@ from knarr.apiserver.authz import assembly as authz
 from knarr.apiserver.config import Config
 from knarr.apiserver.customresources.catalog import Catalog
 from knarr.apiserver.customresources.establishing import CRDS, Establisher
+from knarr.apiserver.encryption.backend import EncryptedBackend
 from knarr.apiserver.errors import reject
 from knarr.apiserver.flowcontrol import maintenance
 from knarr.apiserver.flowcontrol.controller import FlowControl
@@ -76,12 +77,15 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
     """
     async with AsyncExitStack() as stack:
         extractor = attributes.Extractor(BUILT_IN)
+        encrypted = None if config.encryption is None else EncryptedBackend(config.backend, config.encryption)
         store = await stack.enter_async_context(
-            stores.open_store(config.backend, extract=extractor.extract, clock=config.clock, history=config.history)
+            stores.open_store(
+                encrypted or config.backend, extract=extractor.extract, clock=config.clock, history=config.history
+            )
         )
         metrics = Metrics()
         audited = auditing.build(config.audit, config.clock, metrics.registry)
-        parts = _assemble(config, store, extractor, metrics, audited[0] if audited else None)
+        parts = _assemble(config, store, extractor, metrics, audited[0] if audited else None, encrypted)
         stack.push_async_callback(parts.node_agents.aclose)
         stack.push_async_callback(parts.webhooks.aclose)
         stack.push_async_callback(parts.registrations.aclose)
@@ -98,6 +102,8 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
                 supervisor.run("audit", sink.run)
             elif isinstance(sink, LogFile):
                 stack.callback(sink.close)
+        if encrypted is not None:
+            supervisor.run("encryption", lambda: encrypted.keep_fresh(config.clock))
         establisher = Establisher(parts)
         stack.callback(parts.registry.subscribe(CRDS, establisher.follow))
         supervisor.run("customresources", establisher.run)
@@ -131,6 +137,7 @@ def _assemble(
     extractor: attributes.Extractor,
     metrics: Metrics,
     auditor: auditing.Auditor | None,
+    encrypted: EncryptedBackend | None,
 ) -> Parts:
     def on_custom(scheme: Scheme, storage: str) -> None:
         if extractor.follow(scheme, storage):
@@ -162,6 +169,7 @@ def _assemble(
         metrics=metrics,
         flow=FlowControl(registry, config.clock, metrics.registry, config.max_requests + config.max_mutating_requests),
         auditor=auditor,
+        encrypted=encrypted,
         custom=custom,
         webhooks=webhooks,
         registrations=registrations,

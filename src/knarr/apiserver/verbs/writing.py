@@ -177,7 +177,8 @@ async def _store_changed(
     """Put the object in the place of `entry`; None means that it is not there any more."""
     parts, target = context.parts, context.target
     is_last = _is_finished(target, obj, old)
-    if obj == old and not is_last and reading.is_migrated(target.stored, entry.value):
+    is_fresh = reading.is_migrated(target.stored, entry.value) and not parts.is_stale(target.key)
+    if obj == old and not is_last and is_fresh:
         current = parts.store.get(target.key)
         return Written(entry.value) if current is not None and current.modified == entry.modified else None
     undo = strategy.reserve(context, obj, old) if not is_last else None

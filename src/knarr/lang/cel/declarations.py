@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal[
-    "dyn", "bool", "int", "double", "string", "bytes", "timestamp", "duration", "list", "map", "object", "null"
+    "dyn",
+    "bool",
+    "int",
+    "double",
+    "string",
+    "bytes",
+    "timestamp",
+    "duration",
+    "list",
+    "map",
+    "object",
+    "null",
+    "opaque",
 ]
 
 UNBOUNDED = -1
@@ -27,6 +39,7 @@ class Decl:
         element: Type of the elements of a list or the values of a map.
         size: Most elements of a list or map, most bytes of a string; UNBOUNDED if only a request's size bounds it.
         is_optional: Whether the value is wrapped in an optional.
+        opaque: The type of an opaque value, such as "Authorizer"; its values are `libraries.function.Opaque`s.
     """
 
     kind: Kind
@@ -35,6 +48,7 @@ class Decl:
     element: "Decl | None" = None
     size: int = UNBOUNDED
     is_optional: bool = False
+    opaque: str = ""
 
     @property
     def is_plain(self) -> bool:

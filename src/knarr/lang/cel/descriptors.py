@@ -10,7 +10,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, struc
 from knarr.lang.cel.declarations import Decl
 
 PACKAGE = "kubernetes"
-OPAQUE = ("Quantity", "URL", "IP", "CIDR", "Semver")
+OPAQUE = (
+    "Quantity", "URL", "IP", "CIDR", "Semver", "Authorizer", "PathCheck", "GroupCheck", "ResourceCheck", "Decision",
+)  # fmt: skip
 """Values of Kubernetes' libraries: messages with nothing but a text."""
 _Field = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {"bool": _Field.TYPE_BOOL, "int": _Field.TYPE_INT64, "double": _Field.TYPE_DOUBLE, "string": _Field.TYPE_STRING,
@@ -70,6 +72,8 @@ class Messages:
                 return types.Map(types.STRING, self.type_of(decl.element))
             case "object":
                 return types(self._message(decl).lstrip("."))
+            case "opaque":
+                return types(f"{PACKAGE}.{decl.opaque}")
             case kind:
                 return getattr(types, kind.upper())
 

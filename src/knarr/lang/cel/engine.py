@@ -12,6 +12,7 @@ from typing import Any
 from knarr.lang.cel import descriptors, errors, functions, syntax
 from knarr.lang.cel.declarations import IS_THERE, VALUE, Decl
 from knarr.lang.cel.errors import CompileError, EvaluationError, OutOfBudget
+from knarr.lang.cel.libraries.function import Opaque
 from knarr.lang.cel.values import Convert, converter
 
 MAX_EXPRESSION_CHARS = 100_000
@@ -67,6 +68,8 @@ class Program:
             return found.plain_value()
         except RuntimeError as err:
             raise errors.to_evaluation_error(str(err)) from err
+        except TypeError as err:
+            raise EvaluationError("the result is nothing that JSON has") from err
 
 
 class Environment:
@@ -80,6 +83,7 @@ class Environment:
         self.variables = dict(variables)
         self._programs: dict[str, Program | CompileError] = {}
         self._converts = {name: convert for name, decl in variables.items() if (convert := converter(decl)) is not None}
+        self._converts |= {name: _to_message for name, decl in variables.items() if decl.kind == "opaque"}
         self._checker: Any = None
 
     def compile(self, expression: str) -> Program:
@@ -112,7 +116,7 @@ class Environment:
         try:
             checked = self._checker.compile(_with_optionals(expression, optional))
             encoded = checked.serialize()
-            planned = _runner().deserialize(encoded)
+            planned = _runner()[0].deserialize(encoded)
         except RuntimeError as err:
             raise errors.to_compile_error(err, lines=len(optional)) from err
         tree = syntax.decode(encoded)
@@ -147,13 +151,21 @@ def _checker(variables: Mapping[str, Decl]) -> Any:
 
 
 @cache
-def _runner() -> Any:
+def _runner() -> tuple[Any, dict[str, Any]]:
+    """Return the environment in which programs run, and the messages of opaque values."""
     cel, pool = _library(), descriptors.new_pool()
-    return cel.NewEnv(
+    classes = functions.classes_of(pool)
+    environment = cel.NewEnv(
         pool,
         config=cel.NewEnvConfigFromYaml(_CONFIG),
-        extensions=[*_extensions(), cel.CelExtension("kubernetes", functions.implementations(cel, pool))],
+        extensions=[*_extensions(), cel.CelExtension("kubernetes", functions.implementations(cel, classes))],
     )
+    return environment, classes
+
+
+def _to_message(value: Any) -> Any:
+    """Return an opaque value as the message by which the library knows it."""
+    return _runner()[1][value.type](text=value.text) if isinstance(value, Opaque) else value
 
 
 @cache

@@ -12,10 +12,12 @@ from typing import Any
 from google.protobuf import message_factory
 
 from knarr.lang.cel import descriptors
-from knarr.lang.cel.libraries import lists, network, quantities, text
+from knarr.lang.cel.libraries import authorization, lists, network, patches, quantities, text
 from knarr.lang.cel.libraries.function import Function, Opaque
 
-ALL: tuple[Function, ...] = (*lists.FUNCTIONS, *text.FUNCTIONS, *quantities.FUNCTIONS, *network.FUNCTIONS)
+ALL: tuple[Function, ...] = (
+    *lists.FUNCTIONS, *text.FUNCTIONS, *quantities.FUNCTIONS, *network.FUNCTIONS, *authorization.FUNCTIONS, *patches.FUNCTIONS,
+)  # fmt: skip
 
 
 @cache
@@ -34,12 +36,16 @@ def declarations(cel: Any) -> list[Any]:
     return [cel.FunctionDecl(name, overloads) for name, overloads in by_name.items()]
 
 
-def implementations(cel: Any, pool: Any) -> list[Any]:
-    """Return the functions to run, one for each kind of arguments."""
-    classes = {
+def classes_of(pool: Any) -> dict[str, Any]:
+    """Return the messages of opaque values by the names of their types."""
+    return {
         name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{descriptors.PACKAGE}.{name}"))
         for name in descriptors.OPAQUE
     }
+
+
+def implementations(cel: Any, classes: dict[str, Any]) -> list[Any]:
+    """Return the functions to run, one for each kind of arguments."""
     grouped: dict[tuple[str, bool, tuple[str, ...]], list[Function]] = {}
     for one in ALL:
         grouped.setdefault((one.name, one.is_member, tuple(map(_kind, one.parameters))), []).append(one)

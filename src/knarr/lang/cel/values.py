@@ -96,6 +96,20 @@ def to_timestamp(value: Any) -> Any:
     return timestamp_pb2.Timestamp(seconds=since // timedelta(seconds=1), nanos=since.microseconds * 1000)
 
 
+def to_variable(value: Any) -> Any:
+    """Return the result of one expression as a variable of another: times and durations, too."""
+    if isinstance(value, datetime):
+        return to_timestamp(value.isoformat())
+    if isinstance(value, timedelta):
+        total_us = value // timedelta(microseconds=1)
+        sign = -1 if total_us < 0 else 1
+        seconds, rest_us = divmod(abs(total_us), 10**6)
+        return duration_pb2.Duration(seconds=sign * seconds, nanos=sign * rest_us * 1000)
+    if isinstance(value, dict):
+        return {key: to_variable(item) for key, item in value.items()}
+    return [to_variable(item) for item in value] if isinstance(value, list) else value
+
+
 def to_duration(value: Any) -> Any:
     """Return a duration in Go's form as a protobuf Duration; what is none stays as it is."""
     if not isinstance(value, str):

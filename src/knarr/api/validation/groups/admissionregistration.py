@@ -1,13 +1,12 @@
 """Admission policies and their bindings, and the table of the group.
 
-CEL expressions are only looked at for being there.
-
 Source: k8s.io/kubernetes/pkg/apis/admissionregistration/validation/validation.go (v1.37).
 """
 
 from collections.abc import Mapping
 
 from knarr.api import names
+from knarr.api.policies import expressions
 from knarr.api.validation import selectors
 from knarr.api.validation.collector import Errors, Object
 from knarr.api.validation.groups import webhooks
@@ -28,13 +27,13 @@ _NEITHER = "validations or auditAnnotations must contain at least one item"
 def validating_policy(errors: Errors, obj: Object) -> None:
     """Check a ValidatingAdmissionPolicy."""
     spec = obj.get("spec") or {}
-    _common(errors, spec)
+    compiler = _common(errors, spec)
     validations, annotations = spec.get("validations") or (), spec.get("auditAnnotations") or ()
     if not validations and not annotations:
         errors.required("spec.validations", _NEITHER)
         errors.required("spec.auditAnnotations", _NEITHER)
     for index, validation in enumerate(validations):
-        _validation(errors, validation, f"spec.validations[{index}]")
+        _validation(errors, validation, f"spec.validations[{index}]", compiler)
     if len(annotations) > _ANNOTATIONS_MAX:
         words = f"must not have more than {_ANNOTATIONS_MAX} auditAnnotations"
         errors.invalid("spec.auditAnnotations", annotations, words)
@@ -46,15 +45,15 @@ def validating_policy(errors: Errors, obj: Object) -> None:
         else:
             full = f"{(obj.get('metadata') or {}).get('name') or ''}/{key}"
             errors.all_invalid(f"{here}.key", key, names.qualified_name(full))
-        if not (annotation.get("valueExpression") or "").strip():
-            errors.required(f"{here}.valueExpression")
+        value = annotation.get("valueExpression") or ""
+        webhooks.compiles(errors, value, f"{here}.valueExpression", compiler, expressions.STRING_OR_NULL)
         if key in seen:
             errors.duplicate(f"{here}.key", key)
         seen.add(key)
 
 
-def _common(errors: Errors, spec: Object) -> None:
-    """Check what policies of both kinds have."""
+def _common(errors: Errors, spec: Object) -> expressions.Compiler:
+    """Check what policies of both kinds have; return what compiles the rest of their expressions."""
     policy = spec.get("failurePolicy")
     if policy is None:
         errors.required("spec.failurePolicy")
@@ -69,15 +68,22 @@ def _common(errors: Errors, spec: Object) -> None:
         _match_resources(errors, constraints, "spec.matchConstraints")
         if not constraints.get("resourceRules"):
             errors.required("spec.matchConstraints.resourceRules")
-    webhooks.conditions(errors, spec.get("matchConditions") or (), "spec.matchConditions")
+    compiler = expressions.Compiler(has_params=kind is not None)
     for index, variable in enumerate(spec.get("variables") or ()):
         here, name = f"spec.variables[{index}]", variable.get("name") or ""
         if not name:
             errors.required(f"{here}.name", "name is not specified")
         elif names.c_identifier(name):
             errors.invalid(f"{here}.name", name, "name is not a valid CEL identifier")
-        if not (variable.get("expression") or "").strip():
+        text = variable.get("expression") or ""
+        if not text.strip():
             errors.required(f"{here}.expression", "expression is not specified")
+        elif name and not names.c_identifier(name):
+            found = compiler.add_variable(name, text)
+            if found.error:
+                errors.invalid(f"{here}.expression", text, found.error)
+    webhooks.conditions(errors, spec.get("matchConditions") or (), "spec.matchConditions", compiler)
+    return compiler
 
 
 def _param_kind(errors: Errors, kind: Object, path: str) -> None:
@@ -121,9 +127,15 @@ def _match_resources(errors: Errors, match: Object, path: str) -> None:
             webhooks.rule_with_operations(errors, rule, here)
 
 
-def _validation(errors: Errors, validation: Object, path: str) -> None:
-    if not (validation.get("expression") or "").strip():
-        errors.required(f"{path}.expression", "expression is not specified")
+def _validation(errors: Errors, validation: Object, path: str, compiler: expressions.Compiler) -> None:
+    text, said = validation.get("expression") or "", validation.get("messageExpression")
+    missing = "expression is not specified"
+    webhooks.compiles(errors, text, f"{path}.expression", compiler, expressions.BOOL, missing=missing)
+    if said is not None and not said.strip():
+        errors.invalid(f"{path}.messageExpression", said, "must be non-empty if specified")
+    elif said:
+        where = f"{path}.messageExpression"
+        webhooks.compiles(errors, said, where, compiler, expressions.STRING, has_authorizer=False)
     message = validation.get("message") or ""
     if message:
         if not message.strip():
@@ -136,7 +148,7 @@ def _validation(errors: Errors, validation: Object, path: str) -> None:
 def mutating_policy(errors: Errors, obj: Object) -> None:
     """Check a MutatingAdmissionPolicy."""
     spec = obj.get("spec") or {}
-    _common(errors, spec)
+    compiler = _common(errors, spec)
     mutations = spec.get("mutations") or ()
     if not mutations:
         errors.required("spec.mutations", "mutations must contain at least one item")
@@ -150,8 +162,10 @@ def mutating_policy(errors: Errors, obj: Object) -> None:
                 errors.required(f"{here}.{field}", f"must be specified when patchType is {kind}")
             elif kind != name and given is not None:
                 errors.forbidden(f"{here}.{field}", f"may only be specified when patchType is {name}")
-            elif given is not None and not (given.get("expression") or "").strip():
-                errors.required(f"{here}.{field}.expression", "expression is not specified")
+            elif given is not None:
+                wanted = expressions.OBJECT if name == "ApplyConfiguration" else expressions.PATCHES
+                text, where = given.get("expression") or "", f"{here}.{field}.expression"
+                webhooks.compiles(errors, text, where, compiler, wanted, missing="expression is not specified")
     if not spec.get("reinvocationPolicy"):
         errors.required("spec.reinvocationPolicy")
     else:

@@ -1,7 +1,5 @@
 """Webhook configurations, and the rules and conditions that admission policies share with them.
 
-CEL expressions are only looked at for being there.
-
 Source: k8s.io/kubernetes/pkg/apis/admissionregistration/validation/validation.go, k8s.io/apiserver/pkg/util/webhook (v1.37).
 """
 
@@ -9,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from knarr.api import names
+from knarr.api.policies import expressions
 from knarr.api.validation import selectors
 from knarr.api.validation.collector import Errors, Object
 
@@ -57,7 +56,8 @@ def _hook(errors: Errors, hook: Object, path: str) -> None:
         selectors.check(errors, hook.get(field), f"{path}.{field}")
     optional(errors, hook, "reinvocationPolicy", _REINVOCATION, path)
     client(errors, hook.get("clientConfig") or {}, f"{path}.clientConfig")
-    conditions(errors, hook.get("matchConditions") or (), f"{path}.matchConditions")
+    compiler = expressions.Compiler(has_params=False, has_variables=False)
+    conditions(errors, hook.get("matchConditions") or (), f"{path}.matchConditions", compiler)
 
 
 def optional(errors: Errors, obj: Object, field: str, supported: tuple[str, ...], path: str) -> None:
@@ -186,15 +186,14 @@ def _review_versions(errors: Errors, versions: list[str], path: str) -> None:
         errors.invalid(path, versions, f"must include at least one of {listed}")
 
 
-def conditions(errors: Errors, listed: Any, path: str) -> None:
-    """Check match conditions: names and that there are expressions."""
+def conditions(errors: Errors, listed: Any, path: str, compiler: expressions.Compiler) -> None:
+    """Check match conditions: names and expressions."""
     if len(listed) > _CONDITIONS_MAX:
         errors.too_many(path, len(listed), _CONDITIONS_MAX)
     seen = set()
     for index, condition in enumerate(listed):
         here, name = f"{path}[{index}]", condition.get("name") or ""
-        if not (condition.get("expression") or "").strip():
-            errors.required(f"{here}.expression")
+        compiles(errors, condition.get("expression") or "", f"{here}.expression", compiler, expressions.BOOL)
         if not name:
             errors.required(f"{here}.name")
         else:
@@ -202,3 +201,22 @@ def conditions(errors: Errors, listed: Any, path: str) -> None:
             if name in seen:
                 errors.duplicate(f"{here}.name", name)
             seen.add(name)
+
+
+def compiles(
+    errors: Errors,
+    text: str,
+    path: str,
+    compiler: expressions.Compiler,
+    wanted: tuple[str, ...],
+    *,
+    has_authorizer: bool = True,
+    missing: str = "",
+) -> None:
+    """Check that an expression is there and evaluates to what is wanted."""
+    if not text.strip():
+        errors.required(path, missing)
+        return
+    found = compiler.compile(text, wanted, has_authorizer=has_authorizer)
+    if found.error:
+        errors.invalid(path, text, found.error)

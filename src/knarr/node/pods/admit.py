@@ -48,18 +48,26 @@ def admit(
         return Rejection("NodeAffinity", REJECTED + text)
     there = list(others)
     if "pods" in allocatable and len(there) + 1 > allocatable["pods"]:
-        return _short("pods", Fraction(1), Fraction(len(there)), allocatable["pods"])
+        return short_of("pods", Fraction(1), Fraction(len(there)), allocatable["pods"])
     for resource in ("cpu", "memory", "ephemeral-storage"):
         wanted = pod_requests(pod, resource)
         if not wanted or resource not in allocatable:
             continue
         used = sum((pod_requests(other, resource) for other in there), Fraction(0))
         if used + wanted > allocatable[resource]:
-            return _short(resource, wanted, used, allocatable[resource])
+            return short_of(resource, wanted, used, allocatable[resource])
     return None
 
 
-def _short(resource: str, wanted: Fraction, used: Fraction, total: Fraction) -> Rejection:
+def short_of(resource: str, wanted: Fraction, used: Fraction, total: Fraction) -> Rejection:
+    """Return the rejection of a pod that wants more of a resource than is left.
+
+    Args:
+        resource: Such as "cpu" or "pods".
+        wanted: By the pod, in cores, bytes or pieces.
+        used: By the pods that are there.
+        total: For all pods.
+    """
     unit = 1000 if resource == "cpu" else 1
     figures = ", ".join(
         f"{name}: {int(amount * unit)}" for name, amount in (("requested", wanted), ("used", used), ("capacity", total))

@@ -3,14 +3,17 @@
 Source: pkg/kubelet/server/server.go getContainerLogs, pkg/kubelet/kubelet_pods.go validateContainerLogStatus (v1.37).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+
+from lightkube.models import core_v1
 
 from knarr.kit.clock import Clock
 from knarr.kit.http.messages import Headers, Response
 from knarr.node.logs.read import Options, list_files, read_log
 from knarr.node.pods import spec as specs
+from knarr.node.pods.view import Waiting
 from knarr.node.pods.worker import Worker
 from knarr.node.runtime.runtime import Container, ContainerState
 from knarr.node.server.errors import Declined
@@ -42,15 +45,29 @@ def respond(worker: Worker, name: str, query: Query, clock: Clock) -> Response:
 
 
 def choose(worker: Worker, name: str, *, previous: bool) -> Container:
+    """Return the container of that name to read from, as `choose_container` does."""
+    waiting = worker.view.waiting if worker.view is not None else {}
+    return choose_container(worker.pod, worker.observed.containers, waiting, name, previous=previous)
+
+
+def choose_container(
+    pod: core_v1.Pod, containers: Sequence[Container], waits: Mapping[str, Waiting], name: str, *, previous: bool
+) -> Container:
     """Return the container of that name to read from: the present one, the last if it waits, or the one before.
+
+    Args:
+        pod: The pod.
+        containers: What the runtime has of it, newest first.
+        waits: Why containers wait, by name.
+        name: Which container.
+        previous: Whether to read the run before the present one.
 
     Raises:
         Declined: It has not started, or has no predecessor.
     """
-    pod_name = specs.name_of(worker.pod)
-    found = [c for c in worker.observed.containers if c.name == name and c.state is not ContainerState.CREATED]
-    view = worker.view
-    waiting = view.waiting.get(name) if view is not None else None
+    pod_name = specs.name_of(pod)
+    found = [c for c in containers if c.name == name and c.state is not ContainerState.CREATED]
+    waiting = waits.get(name)
     if previous:
         # One that waits for its next start is its own predecessor.
         ended = found if waiting is not None and found and found[0].state is ContainerState.EXITED else found[1:]
@@ -64,7 +81,7 @@ def choose(worker: Worker, name: str, *, previous: bool) -> Container:
             raise Declined(
                 400, f'container "{name}" in pod "{pod_name}" is waiting to start: trying and failing to pull image\n'
             )
-        init = bool(specs.init_containers(worker.pod))
+        init = bool(specs.init_containers(pod))
         reason = waiting.reason if waiting is not None else "PodInitializing" if init else "ContainerCreating"
         raise Declined(400, f'container "{name}" in pod "{pod_name}" is waiting to start: {reason}\n')
     return found[0]

@@ -15,7 +15,7 @@ from knarr.api import user
 from knarr.apiserver import config as apiserver_config
 from knarr.apiserver import server as apiserver
 from knarr.client import Client, transport
-from knarr.cluster import credentials
+from knarr.cluster import credentials, join
 from knarr.cluster.layout import Layout
 from knarr.cluster.settings import Settings
 from knarr.control import context as contexts
@@ -42,7 +42,15 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event) -> N
         tasks = Supervisor("server", clock=clock, random=random)
         admin = Client(transport.InProcessTransport(server.handler, user.User("system:apiserver", (user.MASTERS,))))
         tasks.run("network-objects", lambda: network_objects.ensure(admin, dns_address=decided.dns_address))
-        options = contexts.Options(root_ca=(layout.pki / "ca.crt").read_text(), cluster_cidr=decided.pod_cidr)
+        authority = (layout.pki / "ca.crt").read_bytes()
+        url = f"https://{decided.advertise_address}:{decided.api_port}"
+        tasks.run("join-objects", lambda: join.ensure_objects(admin, url=url, authority=authority))
+        options = contexts.Options(
+            root_ca=authority.decode(),
+            cluster_cidr=decided.pod_cidr,
+            signing_certificate=authority,
+            signing_key=(layout.pki / "ca.key").read_bytes(),
+        )
         for name, start in (("kube-controller-manager", roster.run), ("kube-scheduler", scheduler.run)):
             client_for = contexts.in_process(server.handler, name, clock)
             opened = contexts.open_context(client_for, name, clock=clock, random=random, options=options)

@@ -32,11 +32,15 @@ class Options:
         root_ca: The certificates, PEM, with which pods verify the API server.
         cluster_cidr: Range of pod addresses, such as "10.244.0.0/16"; empty leaves podCIDRs to others.
         node_monitor_grace_s: How long a node may be silent.
+        signing_certificate: The authority, PEM, that signs CertificateSigningRequests; empty leaves them to others.
+        signing_key: Its key, PEM.
     """
 
     root_ca: str = ""
     cluster_cidr: str = ""
     node_monitor_grace_s: float = 50.0
+    signing_certificate: bytes = b""
+    signing_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

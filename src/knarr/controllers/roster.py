@@ -8,8 +8,12 @@ from typing import Protocol
 
 from knarr.control import Context
 from knarr.controllers import (
+    bootstrapsigner,
     clusterroleaggregation,
     cronjob,
+    csrapproving,
+    csrcleaner,
+    csrsigning,
     daemonset,
     deployment,
     disruption,
@@ -18,6 +22,7 @@ from knarr.controllers import (
     endpointslicemirroring,
     garbagecollector,
     job_loop,
+    legacytokencleaner,
     namespace,
     nodeipam,
     nodelifecycle,
@@ -31,6 +36,7 @@ from knarr.controllers import (
     serviceaccount,
     statefulset_loop,
     tainteviction,
+    tokencleaner,
 )
 from knarr.kit.tasks import Supervisor
 
@@ -69,8 +75,15 @@ ROSTER: tuple[tuple[str, Build], ...] = (
     ("node-controller", nodelifecycle.build),
     ("node-controller", tainteviction.build),
     ("pod-garbage-collector", podgc.build),
+    ("certificate-controller", csrapproving.build),
+    ("certificate-controller", csrsigning.build),
+    ("certificate-controller", csrcleaner.build),
+    ("bootstrap-signer", bootstrapsigner.build),
+    ("token-cleaner", tokencleaner.build),
+    ("legacy-service-account-token-cleaner", legacytokencleaner.build),
 )
-"""Each controller with the service account that it acts as; what looks after nodes shares one, as upstream."""
+"""Each controller with the service account that it acts as; what looks after nodes shares one, as upstream, and so does what looks
+after certificates."""
 
 
 def run(context: Context, supervisor: Supervisor) -> None:

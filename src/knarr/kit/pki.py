@@ -4,12 +4,13 @@ Keys are ECDSA P-256: every Kubernetes client accepts them and making one takes 
 are written 0600 and replaced atomically, so that a reader sees the old or the new pair and never half of one.
 """
 
+import contextlib
 import datetime
 import hashlib
 import ipaddress
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -129,6 +130,58 @@ class Authority:
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return _certificate_pem(builder.sign(self._key, hashes.SHA256()))
+
+    def certify(
+        self,
+        request: x509.CertificateSigningRequest,
+        *,
+        key_usage: x509.KeyUsage,
+        extended: Sequence[x509.ObjectIdentifier],
+        now: datetime.datetime,
+        lifetime: datetime.timedelta,
+    ) -> bytes:
+        """Certify what a request asks for: its key, subject and alternative names, and nothing else of it.
+
+        Args:
+            request: Its signature has been checked.
+            key_usage: What the key may be used for.
+            extended: What the certificate may be used for.
+            now: Aware.
+            lifetime: How long it is valid; never beyond the authority's own end.
+
+        Returns:
+            The certificate as PEM.
+        """
+        end = min(now + lifetime, self._certificate.not_valid_after_utc)
+        builder = (
+            _builder(request.subject, self._certificate.subject, request.public_key(), now, end - now)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(key_usage, critical=True)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+        )
+        if extended:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
+        with contextlib.suppress(x509.ExtensionNotFound):
+            names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            builder = builder.add_extension(names.value, critical=names.critical)
+        return _certificate_pem(builder.sign(self._key, hashes.SHA256()))
+
+
+def new_request(key: bytes, subject: Subject) -> bytes:
+    """Make a certificate signing request; PEM.
+
+    Args:
+        key: The private key, PEM, on an elliptic curve.
+        subject: Whom the certificate will name.
+    """
+    private = serialization.load_pem_private_key(key, password=None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_name(subject.common_name, subject.organizations))
+    names: list[x509.GeneralName] = [x509.DNSName(name) for name in subject.dns_names]
+    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in subject.ip_addresses]
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def new_signing_key() -> bytes:

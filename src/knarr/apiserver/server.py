@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from knarr.api import schema
 from knarr.api.scheme import BUILT_IN, Scheme
 from knarr.apiserver import attributes, bootstrap, eventttl, ipaddresses, tls
-from knarr.apiserver.admission import order
+from knarr.apiserver.admission import order, policies_status
 from knarr.apiserver.admission.shapes import Shaper
 from knarr.apiserver.aggregation.autoregister import Autoregister
 from knarr.apiserver.aggregation.availability import Availability
@@ -111,6 +111,7 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         await autoregister.start()
         supervisor.run("autoregister", autoregister.run)
         supervisor.run("availability", availability.run)
+        supervisor.run("validatingadmissionpolicy-status", policies_status.Status(parts).run)
         supervisor.run("events", lambda: eventttl.run(parts.registry, config.clock))
         supervisor.run("ipaddresses", lambda: ipaddresses.run(parts))
         supervisor.run("flowcontrol", parts.flow.run)

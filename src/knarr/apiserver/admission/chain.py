@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from knarr.api import errors
+from knarr.api.schema import Type
 from knarr.api.scheme import Resource
 from knarr.api.user import User
 from knarr.apiserver.authz.authorizer import Authorizer
@@ -124,6 +125,9 @@ class Shapes(Protocol):
         Raises:
             InternalError: it is no object of that kind.
         """
+
+    def type_of(self, kind: Resource) -> Type | None:
+        """Return the schema of a kind, None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ _EXEMPT = frozenset(
     )
 )  # fmt: skip
 
+_ANYTHING: Mapping[str, Any] = {
+    "operations": ("*",), "apiGroups": ("*",), "apiVersions": ("*",), "resources": ("*/*",),
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -129,6 +133,26 @@ class Matcher:
                     return Match(other, kind_of(scheme, other, request.subresource))
         return None
 
+    def match_policy(self, request: AdmissionRequest, resources: Mapping[str, Any] | None) -> Match | None:
+        """Return as what a request matches the matchConstraints of a policy or the matchResources of a binding.
+
+        Args:
+            request: The request.
+            resources: MatchResources; None matches everything.
+
+        Raises:
+            NotFound: as `match`.
+        """
+        own = Match(request.resource, kind_of(self._registry.scheme, request.resource, request.subresource))
+        if resources is None:
+            return own
+        is_equivalent = resources.get("matchPolicy") == "Equivalent"
+        excluded = resources.get("excludeResourceRules") or ()
+        if excluded and self.find_rule(request, excluded, is_equivalent=is_equivalent) is not None:
+            return None
+        rules = resources.get("resourceRules") or ()
+        return self.match(request, resources, rules or (_ANYTHING,))
+
     def namespace(self, request: AdmissionRequest) -> Object | None:
         """Return the namespace that a request is about; None in cluster scope.
 
@@ -162,6 +186,7 @@ def is_rule_for(rule: Mapping[str, Any], request: AdmissionRequest, resource: Re
         and _has(rule.get("apiGroups"), resource.group)
         and _has(rule.get("apiVersions"), resource.version)
         and _is_scope(rule.get("scope"), request)
+        and request.name in (rule.get("resourceNames") or (request.name,))
         and any(_is_resource(one, resource.plural, request.subresource) for one in rule.get("resources") or ())
     )
 

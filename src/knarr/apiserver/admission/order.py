@@ -11,6 +11,7 @@ from knarr.apiserver.admission import (
     default_storage_class,
     default_toleration_seconds,
     limit_ranger,
+    mutating_admission_policy,
     namespace_lifecycle,
     node_restriction,
     owner_references_permission_enforcement,
@@ -23,6 +24,7 @@ from knarr.apiserver.admission import (
     service_account,
     storage_object_in_use_protection,
     taint_nodes_by_condition,
+    validating_admission_policy,
     webhooks,
 )
 from knarr.apiserver.admission.chain import Chain, Context, Plugin, Shapes
@@ -51,7 +53,9 @@ ORDER: tuple[Callable[[Context], Plugin], ...] = (
     certificates.build_subject_restriction,
     default_ingress_class.build,
     rbac_escalation.build,
+    mutating_admission_policy.build,
     webhooks.build_mutating,
+    validating_admission_policy.build,
     webhooks.build_validating,
     resource_quota.build,
 )

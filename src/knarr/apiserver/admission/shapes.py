@@ -57,3 +57,9 @@ class Shaper:
             raise errors.InternalError(err.message) from err
         defaults.apply(kind, result)
         return result
+
+    def type_of(self, kind: Resource) -> schema.Type | None:
+        """Return the schema of a kind, None if it has none."""
+        if self._parts is not None:
+            return self._parts.type_of(kind)
+        return self._definitions.get(kind.definition) if kind.definition in self._definitions else None

@@ -9,7 +9,6 @@ Source: k8s.io/apiserver/pkg/admission/plugin/webhook/{mutating,validating}/disp
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +16,10 @@ import msgspec
 
 from knarr.api import errors, patch
 from knarr.apiserver.admission import webhooks_review as reviews
-from knarr.apiserver.admission.chain import CONNECT, CREATE, DELETE, UPDATE, AdmissionRequest, Context, Plugin, Shapes
+from knarr.apiserver.admission.chain import CONNECT, CREATE, DELETE, UPDATE, AdmissionRequest, Context, Plugin
+from knarr.apiserver.admission.conditions import ConditionFailed, Conditions
 from knarr.apiserver.admission.matching import Match, Matcher, is_exempt, kind_of
+from knarr.apiserver.admission.versions import Memory, Versions, copied, replace
 from knarr.apiserver.admission.webhooks_source import Hook, Source
 from knarr.apiserver.webhooks import CallFailed
 
@@ -37,44 +38,6 @@ class _Uncallable(Exception):
     """Raised when a webhook could not be asked, or its answer is none: the failure policy decides."""
 
 
-@dataclass(slots=True)
-class _Memory:
-    """What the first round leaves for the second.
-
-    Attributes:
-        called: Webhooks called so far that want to be called again if somebody changes the object after them.
-        due: Those of them for which that has happened.
-        left: The object as the last webhook of a round left it, encoded.
-    """
-
-    called: set[str] = field(default_factory=set)
-    due: set[str] = field(default_factory=set)
-    left: bytes = b""
-
-    def note_change(self) -> None:
-        self.due |= self.called
-        self.called.clear()
-
-
-class _Versions:
-    """The object and the old one of a request in the versions that webhooks ask for, each converted once."""
-
-    def __init__(self, request: AdmissionRequest, shapes: Shapes) -> None:
-        self._request = request
-        self._shapes = shapes
-        self._found: dict[tuple[bool, str], Object | None] = {}
-
-    async def get(self, match: Match, *, is_old: bool) -> Object | None:
-        obj = self._request.old if is_old else self._request.object
-        if obj is None or match.kind.api_version == obj.get("apiVersion"):
-            return obj
-        key = is_old, match.kind.api_version
-        if key not in self._found:
-            copied = msgspec.json.decode(msgspec.json.encode(obj))
-            self._found[key] = await self._shapes.convert(copied, match.kind)
-        return self._found[key]
-
-
 class _Caller:
     """What both plugins share: whom to call, and the call."""
 
@@ -82,13 +45,27 @@ class _Caller:
         self.context = context
         self.source = Source(context.registry, f"{resource}.{_GROUP}")
         self._matcher = Matcher(context.registry)
+        self._conditions = Conditions(context)
         self._is_mutating = is_mutating
 
-    def match(self, hook: Hook, request: AdmissionRequest) -> Match | None:
-        """Return as what a webhook sees a request, None if it is not for it."""
-        return self._matcher.match(request, hook.spec, hook.spec.get("rules") or ())
+    async def match(self, hook: Hook, request: AdmissionRequest, versions: Versions) -> Match | None:
+        """Return as what a webhook sees a request, None if it is not for it.
 
-    async def ask(self, hook: Hook, request: AdmissionRequest, match: Match, versions: _Versions) -> reviews.Verdict:
+        Raises:
+            Forbidden: its conditions cannot be judged, and it fails closed.
+        """
+        found = self._matcher.match(request, hook.spec, hook.spec.get("rules") or ())
+        if found is None or not hook.conditions:
+            return found
+        evaluation = await self._conditions.evaluation(request, found, versions)
+        try:
+            is_met = self._conditions.are_met(evaluation, hook.conditions, fails_open=hook.fails_open)
+        except ConditionFailed as err:
+            resource = request.resource
+            raise errors.Forbidden(resource.group, resource.plural, request.name, str(err)) from err
+        return found if is_met else None
+
+    async def ask(self, hook: Hook, request: AdmissionRequest, match: Match, versions: Versions) -> reviews.Verdict:
         """Call a webhook.
 
         Raises:
@@ -128,11 +105,10 @@ class _Mutating:
         hooks = self._caller.source.hooks()
         if not hooks or is_exempt(request):
             return
-        memory: _Memory = request.memory.setdefault(MUTATING, _Memory())
-        if request.round and memory.left != _encoded(request.object):
-            memory.note_change()
+        memory: Memory = request.memory.setdefault(MUTATING, Memory())
+        memory.begin(request)
         for index, hook in enumerate(hooks):
-            match = self._caller.match(hook, request)
+            match = await self._caller.match(hook, request, Versions(request, self._shapes))
             if match is None or (request.round and hook.uid not in memory.due):
                 continue
             if await self._call(hook, index, request, match):
@@ -140,8 +116,7 @@ class _Mutating:
                 request.call_again = not request.round
             if hook.spec.get("reinvocationPolicy") == "IfNeeded":
                 memory.called.add(hook.uid)
-        if memory.called or memory.due:
-            memory.left = _encoded(request.object)
+        memory.end(request)
 
     async def _call(self, hook: Hook, index: int, request: AdmissionRequest, match: Match) -> bool:
         """Call one webhook and apply its patch; return whether the object has changed."""
@@ -149,7 +124,7 @@ class _Mutating:
         facts = {"configuration": hook.configuration, "webhook": hook.name}
         mutation_key = f"mutation.webhook.admission.k8s.io/{round_key}"
         request.annotations[mutation_key] = _note({**facts, "mutated": False})
-        versions = _Versions(request, self._shapes)
+        versions = Versions(request, self._shapes)
         try:
             verdict = await self._caller.ask(hook, request, match, versions)
         except _Uncallable as err:
@@ -182,7 +157,7 @@ class _Mutating:
             raise errors.InternalError("the patched document is not an object")
         patched = {**patched, "kind": match.kind.kind, "apiVersion": match.kind.api_version}
         # The patch shares what it leaves alone with the object before, and defaults are set in place.
-        settled = self._shapes.settle(msgspec.json.decode(msgspec.json.encode(patched)), match.kind)
+        settled = self._shapes.settle(copied(patched), match.kind)
         if settled == before:
             return False
         own = kind_of(self._registry.scheme, request.resource, request.subresource)
@@ -199,10 +174,12 @@ class _Validating:
         hooks = self._caller.source.hooks()
         if not hooks or is_exempt(request):
             return
-        matched = [(hook, match) for hook in hooks if (match := self._caller.match(hook, request)) is not None]
+        versions = Versions(request, self._shapes)
+        matched = [
+            (hook, match) for hook in hooks if (match := await self._caller.match(hook, request, versions)) is not None
+        ]
         if not matched:
             return
-        versions = _Versions(request, self._shapes)
         for _, match in matched:  # converted before the calls, which then share it
             await versions.get(match, is_old=False)
             await versions.get(match, is_old=True)
@@ -210,7 +187,7 @@ class _Validating:
         raise_first(await asyncio.gather(*calls))
 
     async def _call(
-        self, hook: Hook, index: int, request: AdmissionRequest, match: Match, versions: _Versions
+        self, hook: Hook, index: int, request: AdmissionRequest, match: Match, versions: Versions
     ) -> errors.StatusError | None:
         """Call one webhook; return its refusal."""
         try:
@@ -224,15 +201,6 @@ class _Validating:
             request.annotations[f"failed-open.validating.webhook.admission.k8s.io/round_0_index_{index}"] = hook.name
             return None
         return None if verdict.allowed else reviews.denied(hook.name, verdict.status)
-
-
-def replace(request: AdmissionRequest, obj: Object) -> None:
-    """Put another object in the place of a request's, for everybody who holds it."""
-    if request.object is None:
-        request.object = obj
-    elif obj is not request.object:
-        request.object.clear()
-        request.object.update(obj)
 
 
 def raise_first(found: Iterable[errors.StatusError | None]) -> None:
@@ -250,10 +218,6 @@ def build_mutating(context: Context) -> Plugin:
 def build_validating(context: Context) -> Plugin:
     """Make ValidatingAdmissionWebhook."""
     return Plugin(VALIDATING, _ALL, validate=_Validating(context).validate)
-
-
-def _encoded(obj: Object | None) -> bytes:
-    return msgspec.json.encode(obj, order="sorted")
 
 
 def _note(facts: Object) -> str:

@@ -67,16 +67,19 @@ def encode(
         new: The object in the version of `match`.
         old: The old object in it.
     """
+    told: Object = {"uid": uid, **facts(request, match, scheme), "object": new, "oldObject": old}
+    return msgspec.json.encode({"kind": "AdmissionReview", "apiVersion": f"{GROUP}/{version}", "request": told})
+
+
+def facts(request: AdmissionRequest, match: Match, scheme: Scheme) -> Object:
+    """Return an AdmissionRequest without the objects, as expressions see it, too."""
     told: Object = {
-        "uid": uid,
         "kind": _kind(match.kind),
         "resource": _resource(match.resource),
         "requestKind": _kind(kind_of(scheme, request.resource, request.subresource)),
         "requestResource": _resource(request.resource),
         "operation": request.operation,
         "userInfo": user_info(request.user),
-        "object": new,
-        "oldObject": old,
         "dryRun": request.dry_run,
         "options": options_of(request),
     }
@@ -88,7 +91,7 @@ def encode(
     ):
         if value:
             told[name] = value
-    return msgspec.json.encode({"kind": "AdmissionReview", "apiVersion": f"{GROUP}/{version}", "request": told})
+    return told
 
 
 def options_of(request: AdmissionRequest) -> Object | None:

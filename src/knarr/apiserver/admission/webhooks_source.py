@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from knarr.api.policies import expressions
 from knarr.apiserver.registry import Registry
 
 Object = dict[str, Any]
@@ -24,12 +25,14 @@ class Hook:
         name: Its name.
         configuration: The name of its configuration.
         spec: Its entry in the configuration.
+        conditions: Its match conditions, compiled.
     """
 
     uid: str
     name: str
     configuration: str
     spec: Mapping[str, Any]
+    conditions: tuple[tuple[str, expressions.Expression], ...] = ()
 
     @property
     def fails_open(self) -> bool:
@@ -83,5 +86,7 @@ def _hooks(configuration: Object) -> list[Hook]:
         name = spec["name"]
         number = seen.get(name, 0)
         seen[name] = number + 1
-        found.append(Hook(f"{owner}/{name}/{number}", name, owner, spec))
+        compiler = expressions.Compiler(has_params=False, has_variables=False)
+        conditions = expressions.compile_conditions(spec.get("matchConditions") or (), compiler)
+        found.append(Hook(f"{owner}/{name}/{number}", name, owner, spec, tuple(conditions)))
     return found

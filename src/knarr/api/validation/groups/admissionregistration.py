@@ -19,7 +19,7 @@ _ACTIONS = ("Audit", "Deny", "Warn")
 _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 _MISSING_PARAMETER = ("Allow", "Deny")
 _REINVOCATION = ("IfNeeded", "Never")
-_PATCH_TYPES = ("ApplyConfiguration", "JSONPatch")
+_PATCH_TYPES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
 _ANNOTATIONS_MAX = 20
 _NEITHER = "validations or auditAnnotations must contain at least one item"
 
@@ -154,9 +154,8 @@ def mutating_policy(errors: Errors, obj: Object) -> None:
         errors.required("spec.mutations", "mutations must contain at least one item")
     for index, mutation in enumerate(mutations):
         here, kind = f"spec.mutations[{index}]", mutation.get("patchType") or ""
-        errors.one_of(f"{here}.patchType", kind, _PATCH_TYPES)
-        for name in _PATCH_TYPES:
-            field = name[0].lower() + name[1:]
+        errors.one_of(f"{here}.patchType", kind, tuple(_PATCH_TYPES))
+        for name, field in _PATCH_TYPES.items():
             given = mutation.get(field)
             if kind == name and given is None:
                 errors.required(f"{here}.{field}", f"must be specified when patchType is {kind}")

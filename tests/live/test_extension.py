@@ -212,3 +212,45 @@ def test_aggregated_server_is_served_as_if_built_in(cluster: Cluster, extension:
         assert "currently unable to handle the request" in cluster.kubectl("get", "--raw", path, check=False)
     finally:
         cluster.kubectl("delete", "apiservice", name, "--ignore-not-found")
+
+
+def test_policies_change_and_refuse(cluster: Cluster, namespace: str) -> None:
+    rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+    constraints = {
+        "resourceRules": [rule],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+    }
+    mutation = {
+        "patchType": "ApplyConfiguration",
+        "applyConfiguration": {"expression": "Object{data: {'by': request.userInfo.username}}"},
+    }
+    validation = {"expression": "object.metadata.name != 'two'", "messageExpression": "'not ' + object.data.by"}
+    specs: dict[str, Object] = {
+        "Mutating": {"mutations": [mutation], "reinvocationPolicy": "Never"},
+        "Validating": {"validations": [validation]},
+    }
+    group = {"apiVersion": "admissionregistration.k8s.io/v1"}
+    made = []
+    for kind, spec in specs.items():
+        metadata = {"name": f"{kind.lower()}-{namespace}"}
+        binding = {"policyName": metadata["name"], **({"validationActions": ["Deny"]} if kind == "Validating" else {})}
+        policy = {
+            "kind": f"{kind}AdmissionPolicy",
+            "metadata": metadata,
+            "spec": {"matchConstraints": constraints, **spec},
+        }
+        made += [
+            {**group, **policy},
+            {**group, "kind": f"{kind}AdmissionPolicyBinding", "metadata": metadata, "spec": binding},
+        ]
+    try:
+        for obj in made:
+            apply(cluster, obj)
+        cluster.kubectl("create", "configmap", "one", "-n", namespace)
+        by = cluster.get("configmap", "one", "-n", namespace)["data"]["by"]
+        said = cluster.kubectl("create", "configmap", "two", "-n", namespace, check=False)
+        name = f"validating-{namespace}"
+        assert f"ValidatingAdmissionPolicy '{name}' with binding '{name}' denied request: not {by}" in said
+    finally:
+        for obj in made:
+            cluster.kubectl("delete", obj["kind"], obj["metadata"]["name"], "--ignore-not-found")

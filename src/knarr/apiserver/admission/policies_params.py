@@ -28,7 +28,8 @@ def find_kind(context: Context, kind: Mapping[str, Any] | None) -> Resource | No
     api_version, name = kind.get("apiVersion") or "", kind.get("kind") or ""
     found = context.registry.scheme.find_kind(api_version, name)
     if found is None or not found.is_stored:
-        raise Misconfigured(f"failed to find resource referenced by paramKind: '{api_version}, Kind={name}'")
+        shown = api_version if "/" in api_version else f"/{api_version}"
+        raise Misconfigured(f"failed to find resource referenced by paramKind: '{shown}, Kind={name}'")
     return found
 
 

@@ -14,9 +14,14 @@ from random import Random
 from knarr.api import user
 from knarr.apiserver import config as apiserver_config
 from knarr.apiserver import server as apiserver
+from knarr.apiserver.audit.errors import BadPolicy
+from knarr.apiserver.encryption.errors import BadConfiguration, Undecryptable
+from knarr.apiserver.remote import BadRemote
 from knarr.client import Client, transport
-from knarr.cluster import credentials, join
+from knarr.cluster import credentials, join, serveroptions
+from knarr.cluster.errors import UsageError
 from knarr.cluster.layout import Layout
+from knarr.cluster.serveroptions import ServerOptions
 from knarr.cluster.settings import Settings
 from knarr.control import context as contexts
 from knarr.controllers import roster
@@ -31,14 +36,29 @@ from knarr.store.sqlite import SqliteBackend
 RENEWAL_S = 3600.0
 """Certificates are looked at this often; they are renewed long before they end."""
 
+_BAD_FILES = (BadPolicy, BadConfiguration, BadRemote, Undecryptable)
+"""What is wrong with the files that an administrator gave; the message says which and what."""
+
 logger = logging.getLogger(__name__)
 
 
-async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event) -> None:
-    """Run the control plane until told to stop."""
+async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told: ServerOptions | None = None) -> None:
+    """Run the control plane until told to stop.
+
+    Args:
+        layout: Where its files are.
+        decided: What the cluster is made of.
+        stopping: Ends it.
+        told: What the administrator wants of the API server; None reads `server.json`.
+    """
+    told = told if told is not None else serveroptions.load(layout)
     clock, random = clocks.SystemClock(), Random()
+    config = serveroptions.apply(told, _apiserver_config(layout, decided), layout)
     async with contextlib.AsyncExitStack() as stack:
-        server = await stack.enter_async_context(apiserver.open_apiserver(_apiserver_config(layout, decided)))
+        try:
+            server = await stack.enter_async_context(apiserver.open_apiserver(config))
+        except _BAD_FILES as err:
+            raise UsageError(str(err)) from err
         tasks = Supervisor("server", clock=clock, random=random)
         admin = Client(transport.InProcessTransport(server.handler, user.User("system:apiserver", (user.MASTERS,))))
         tasks.run("network-objects", lambda: network_objects.ensure(admin, dns_address=decided.dns_address))

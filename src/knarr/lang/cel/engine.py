@@ -120,7 +120,9 @@ class Environment:
         except RuntimeError as err:
             raise errors.to_compile_error(err, lines=len(optional)) from err
         tree = syntax.decode(encoded)
-        tree.names.update(optional)
+        for name in optional:
+            tree.names.difference_update((f"{name}{IS_THERE}", f"{name}{VALUE}"))
+            tree.names.add(name)
         return Program(planned, tree, checked.return_type().name().lower(), self._converts, optional)
 
 

@@ -24,8 +24,8 @@ class Limits:
 
     Attributes:
         cpu_shares: Relative weight on the v1 scale, 2 to 262144.
-        cpu_quota_us: Microseconds of CPU a period of 100 ms.
-        memory_bytes: Hard limit.
+        cpu_quota_us: Microseconds of CPU a period of 100 ms; -1 takes the limit away.
+        memory_bytes: Hard limit; -1 takes it away.
         pids: Most processes.
     """
 
@@ -185,9 +185,9 @@ def _files_v2(limits: Limits) -> dict[str, str]:
     if limits.cpu_shares is not None:
         files["cpu.weight"] = str(shares_to_weight(limits.cpu_shares))
     if limits.cpu_quota_us is not None:
-        files["cpu.max"] = f"{limits.cpu_quota_us} {CPU_PERIOD_US}"
+        files["cpu.max"] = f"{limits.cpu_quota_us if limits.cpu_quota_us > 0 else 'max'} {CPU_PERIOD_US}"
     if limits.memory_bytes is not None:
-        files["memory.max"] = str(limits.memory_bytes)
+        files["memory.max"] = str(limits.memory_bytes) if limits.memory_bytes >= 0 else "max"
     if limits.pids is not None:
         files["pids.max"] = str(limits.pids)
     return files

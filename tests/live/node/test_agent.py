@@ -10,6 +10,7 @@ import pytest
 from lightkube.models import core_v1
 
 from knarr.kit.http.messages import Headers, Request
+from knarr.node.cgroups import Cgroups, is_unified
 from knarr.node.runtime.cri import wait_serving
 from knarr.node.volumes import mounts
 from tests.live.node.cluster import NODE, Cluster, is_ready, open_cluster, secret
@@ -153,6 +154,44 @@ async def test_dead_sandbox_is_replaced(cluster: Cluster) -> None:
     status = await cluster.wait("s", lambda s: is_ready(s) and s.containerStatuses[0].restartCount == 1)
     assert status.containerStatuses[0].containerID != first.containerStatuses[0].containerID
     assert ("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.") in await cluster.events("s")
+
+
+async def test_resize_in_place(cluster: Cluster) -> None:
+    small = {"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "64Mi"}}
+    large = {"requests": {"cpu": "150m", "memory": "48Mi"}, "limits": {"cpu": "300m", "memory": "96Mi"}}
+    await cluster.pod("r", cluster.container(FOREVER, resources=small))
+    before = await cluster.wait_ready("r")
+    pod = await cluster.get("r")
+    assert pod.metadata is not None
+    groups = Cgroups(cluster.config.cgroup_root, cluster.config.containerd.systemd_cgroup, is_unified())
+    id_ = before.containerStatuses[0].containerID.removeprefix("containerd://")
+
+    async def resize(resources: Any) -> None:
+        body = {"spec": {"containers": [{"name": "c", "resources": resources}]}}
+        await cluster.client.patch(core_v1.Pod, "r", body, namespace="default", subresource="resize")
+
+    def limit_mib(of: str) -> int:
+        uid = pod.metadata.uid or "" if pod.metadata is not None else ""
+        usage = groups.read_pod(uid, "Burstable") if of == "pod" else groups.read_container(uid, "Burstable", id_)
+        return usage.limit_bytes >> 20
+
+    assert (limit_mib("container"), limit_mib("pod")) == (64, 64)
+    await resize(large)
+    status = await cluster.wait("r", lambda s: s.containerStatuses[0].resources.limits["memory"] == "96Mi")
+    assert (limit_mib("container"), limit_mib("pod")) == (96, 96)
+    (container,) = status.containerStatuses
+    assert (container.restartCount, container.allocatedResources["cpu"]) == (0, "150m")
+    await resize({"requests": {"cpu": "999"}, "limits": {"cpu": "999"}})
+
+    def pending(status: Any) -> str:
+        return next((c.reason for c in status.conditions if c.type == "PodResizePending" and c.status == "True"), "")
+
+    assert pending(await cluster.wait("r", pending)) == "Infeasible"
+    await resize(small)
+    status = await cluster.wait(
+        "r", lambda s: s.containerStatuses[0].resources.limits["memory"] == "64Mi" and not pending(s)
+    )
+    assert (limit_mib("container"), limit_mib("pod"), status.containerStatuses[0].restartCount) == (64, 64, 0)
 
 
 async def test_logs_exec_and_attach_over_https(cluster: Cluster) -> None:

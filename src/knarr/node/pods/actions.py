@@ -14,11 +14,11 @@ from typing import Any
 from lightkube.models import core_v1
 
 from knarr.kit.backoff import Curve
+from knarr.node.pods import resizing, start
 from knarr.node.pods import spec as specs
-from knarr.node.pods import start
 from knarr.node.pods.errors import ConfigFailed, MountFailed, StartFailed
 from knarr.node.pods.observe import Observed
-from knarr.node.pods.plan import Action, Reclaim, RunSandbox, Start, StopContainer, StopSandbox
+from knarr.node.pods.plan import Action, Reclaim, Resize, RunSandbox, Start, StopContainer, StopSandbox
 from knarr.node.pods.resources import qos_class
 from knarr.node.pods.stopping import stop_container
 from knarr.node.pods.tools import Tools
@@ -32,7 +32,7 @@ RETRY = Curve(first_s=1.0, limit_s=10.0)
 """Between attempts at what failed for a reason without a pause of its own."""
 _PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull")
 
-InLane = RunSandbox | Start | StopSandbox
+InLane = RunSandbox | Start | StopSandbox | Resize
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Actions:
     Attributes:
         waiting: By container name: why its next start waits.
         retries: By container name: its backoff.
+        applied: By container id: the resources that it runs with, as far as known.
         count: Grows with each action: a list made before the last one is out of date.
         reclaimed: Whether what the pod held is given back.
 
@@ -75,6 +76,7 @@ class Actions:
         self._failures: dict[str, int] = {}
         self._missing: set[str] = set()
         self._next_retries: dict[str, Retry] = {}
+        self.applied: dict[str, core_v1.ResourceRequirements | None] = {}
         self.waiting: dict[str, Waiting] = {}
         self.retries: dict[str, Retry] = {}
         self.count = 0
@@ -207,6 +209,8 @@ class Actions:
         elif isinstance(action, StopSandbox):
             await self._tools.runtime.stop_sandbox(action.id)
             await self._observed.look_at_sandbox(action.id)
+        elif isinstance(action, Resize):
+            await resizing.apply(self._pod, action.ids, self._observed, self._tools, self.applied)
         else:
             await self._start(action)
 
@@ -253,6 +257,7 @@ class Actions:
         if action.name in self._next_retries:
             self.retries[action.name] = self._next_retries[action.name]
         # Known before it starts, so that its end is noticed however soon it comes.
+        self.applied[container_id] = container.resources
         self._observed.expect(_created(container_id, container.name, sandbox.id, action.attempt, self._tools))
         try:
             await start.start_container(pod, container, container_id, self._tools)
@@ -268,6 +273,7 @@ class Actions:
         for container in containers:
             await self._tools.runtime.remove_container(container.id)
             self._observed.forget(container.id)
+            self.applied.pop(container.id, None)
             folder = self._tools.node.log_folder(self._pod) / container.name
             for path in folder.glob(f"{container.attempt}.log*"):
                 path.unlink(missing_ok=True)
@@ -327,4 +333,6 @@ def _created(id_: str, name: str, sandbox_id: str, attempt: int, tools: Tools) -
 def _key(action: InLane) -> str:
     if isinstance(action, Start):
         return action.name
+    if isinstance(action, Resize):
+        return "resize"
     return "" if isinstance(action, RunSandbox) else action.id

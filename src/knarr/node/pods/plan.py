@@ -9,6 +9,7 @@ Source: pkg/kubelet/kuberuntime/kuberuntime_manager.go computePodActions, doBack
 
 from dataclasses import dataclass, field
 
+from knarr.node.pods import resize
 from knarr.node.pods import spec as specs
 from knarr.node.pods.spec import ContainerSpec
 from knarr.node.pods.view import Kill, Retry, View, Waiting
@@ -52,11 +53,18 @@ class StopContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """Give the running containers, by id, the resources that their pod has been granted."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reclaim:
     """Give back the volumes and groups of a pod whose processes are all gone."""
 
 
-Action = RunSandbox | StopSandbox | Start | StopContainer | Reclaim
+Action = RunSandbox | StopSandbox | Start | StopContainer | Resize | Reclaim
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,7 @@ class _Planner:
         self.waiting: dict[str, Waiting] = {}
         self.retries: dict[str, Retry] = {}
         self.wakes: list[float] = []
+        self.resizes: list[str] = []
 
     def plan(self) -> Plan:
         view = self.view
@@ -168,6 +177,8 @@ class _Planner:
             self._ephemeral()
             if self._initialize():
                 self._run_main()
+            if self.resizes:
+                self.actions.append(Resize(tuple(self.resizes)))
         return Plan(tuple(self.actions), self.waiting, self.retries, min(self.wakes, default=None))
 
     def _end(self) -> None:
@@ -263,6 +274,19 @@ class _Planner:
         if kill is not None:
             self._kill(observed, kill)
             return False
+        return self._check_resources(container, observed)
+
+    def _check_resources(self, container: ContainerSpec, observed: Container) -> bool:
+        """Plan a change of resources; tell whether the container may go on for it."""
+        if observed.id not in self.view.applied:
+            return True
+        applied = self.view.applied[observed.id]
+        if resize.is_same(applied, container.resources):
+            return True
+        if resize.needs_restart(container, applied, container.resources):
+            self._kill(observed, Kill(f"Container {container.name} resize requires restart"))
+            return False
+        self.resizes.append(observed.id)
         return True
 
     def _kill(self, observed: Container, kill: Kill) -> None:

@@ -149,7 +149,7 @@ class Roster:
         uid = specs.uid_of(pod)
         known = self._listed.get(uid)
         rejection = None if known is not None else self._admit(pod)
-        worker = self._workers[uid] = Worker(pod, self._tools, *(known or ([], [])))
+        worker = self._workers[uid] = Worker(pod, self._tools, *(known or ([], [])), others=lambda: self._others(uid))
         if rejection is not None:
             worker.reject(rejection.reason, rejection.message)
 
@@ -165,9 +165,12 @@ class Roster:
         assert metadata is not None
         if (status is not None and status.startTime is not None) or metadata.deletionTimestamp is not None:
             return None
-        others = [worker.pod for worker in self._workers.values() if not worker.is_ending]
         node = self._node.get("", self._tools.node.name)
-        return admit(pod, others, allocatable=self._tools.node.allocatable, node=node)
+        return admit(pod, self._others(specs.uid_of(pod)), allocatable=self._tools.node.allocatable, node=node)
+
+    def _others(self, uid: str) -> list[core_v1.Pod]:
+        """Return the pods beside one that run here or will."""
+        return [worker.pod for worker in self._workers.values() if worker.uid != uid and not worker.is_ending]
 
     async def _end_orphan(self, uid: str, sandboxes: list[Sandbox], containers: list[Container]) -> None:
         """End what belongs to a pod that the API does not have."""

@@ -6,12 +6,13 @@ Succeeded or Failed while anything of it runs, and what it once became it stays.
 Source: pkg/kubelet/kubelet_pods.go generateAPIPodStatus, getPhase, convertToAPIContainerStatuses; pkg/kubelet/status/generate.go (v1.37).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lightkube.models import core_v1
 
+from knarr.node.pods import resize
 from knarr.node.pods import spec as specs
 from knarr.node.pods.resources import qos_class
 from knarr.node.pods.spec import ContainerSpec
@@ -103,6 +104,8 @@ def _container_status(view: View, container: ContainerSpec, *, init: bool) -> co
         status.imageID = newest.image_ref
         status.containerID = f"{RUNTIME}://{newest.id}"
         status.state = _state(newest, status.state)
+        if newest.id in view.applied:
+            status.resources = view.applied[newest.id]
         ended = next((c for c in history[1:] if c.state is ContainerState.EXITED), None)
         if ended is not None:
             status.lastState = core_v1.ContainerState(terminated=_terminated(ended))
@@ -297,6 +300,7 @@ def _conditions(
         containers_ready,
     ]
     old = {c.type: c for c in (view.pod.status.conditions or [])} if view.pod.status is not None else {}
+    wanted += _resize_conditions(view, old)
     if "PodScheduled" not in old:
         wanted.append(_condition("PodScheduled", value=True))
     for condition in wanted:
@@ -305,6 +309,30 @@ def _conditions(
         condition.lastTransitionTime = before.lastTransitionTime if same and before is not None else now
         condition.observedGeneration = generation
     return wanted
+
+
+def _resize_conditions(view: View, old: Mapping[str, core_v1.PodCondition]) -> list[core_v1.PodCondition]:
+    found = []
+    if view.pending is not None:
+        pending = view.pending
+        found.append(_condition("PodResizePending", value=True, reason=pending.reason, message=pending.message))
+    elif "PodResizePending" in old and old["PodResizePending"].status == "True":
+        found.append(_condition("PodResizePending", value=False))
+    if _is_resizing(view):
+        found.append(_condition("PodResizeInProgress", value=True))
+    elif "PodResizeInProgress" in old and old["PodResizeInProgress"].status == "True":
+        found.append(_condition("PodResizeInProgress", value=False))
+    return found
+
+
+def _is_resizing(view: View) -> bool:
+    for container in view.running:
+        spec = specs.find_container(view.pod, container.name)
+        if spec is None or container.id not in view.applied:
+            continue
+        if not resize.is_same(view.applied[container.id], spec.resources):
+            return True
+    return False
 
 
 def _condition(kind: str, *, value: bool, reason: str = "", message: str = "") -> core_v1.PodCondition:

@@ -77,6 +77,8 @@ class View:
         started: Ids of containers that passed their startup probe, or have none and run.
         ready: Ids of containers that passed their readiness probe, or have none and run.
         failed_probes: By container id: why it must be killed.
+        applied: By container id: the resources that it runs with, as far as known.
+        pending: Why a resize is not granted.
         stopping: Ids of containers that are being killed.
         stop: Set once the whole pod ends.
         reclaimed: Whether volumes and groups of an ended pod are gone.
@@ -90,6 +92,8 @@ class View:
     started: frozenset[str] = frozenset()
     ready: frozenset[str] = frozenset()
     failed_probes: Mapping[str, Kill] = field(default_factory=dict)
+    applied: Mapping[str, core_v1.ResourceRequirements | None] = field(default_factory=dict)
+    pending: Waiting | None = None
     stopping: frozenset[str] = frozenset()
     stop: Stop | None = None
     reclaimed: bool = False

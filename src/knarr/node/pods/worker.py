@@ -7,15 +7,15 @@ Counterpart: pkg/kubelet/pod_workers.go, kubelet.go SyncPod, SyncTerminatingPod,
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 from lightkube.models import core_v1
 
+from knarr.node.pods import resize, status
 from knarr.node.pods import spec as specs
-from knarr.node.pods import status
 from knarr.node.pods.actions import RETRY, Actions
 from knarr.node.pods.admit import REJECTED
 from knarr.node.pods.observe import Observed
@@ -32,6 +32,8 @@ from knarr.node.runtime.runtime import Container, Event, EventKind, Sandbox
 from knarr.node.waiting import wait_set
 
 FORCED_GRACE_S = 1
+PENDING_RETRY_S = 10.0
+"""How often a resize that had no room is tried again."""
 LATE_FIRST_S = 0.005
 LATE_TRIES = 9
 """containerd tells that a container has ended a moment before its own records do."""
@@ -51,14 +53,24 @@ class Worker:
         tools: The node.
         sandboxes: What the runtime has of it from before this agent started.
         containers: Likewise.
+        others: Gives the other pods of this node; a resize must leave room for them.
     """
 
     def __init__(
-        self, pod: core_v1.Pod, tools: Tools, sandboxes: Iterable[Sandbox] = (), containers: Iterable[Container] = ()
+        self,
+        pod: core_v1.Pod,
+        tools: Tools,
+        sandboxes: Iterable[Sandbox] = (),
+        containers: Iterable[Container] = (),
+        *,
+        others: Callable[[], list[core_v1.Pod]] = list,
     ) -> None:
         self._pod = pod
         self._tools = tools
         self.uid = specs.uid_of(pod)
+        self._allocation = resize.first_allocation(pod)
+        self._pending: Waiting | None = None
+        self._others = others
         self._wake = asyncio.Event()
         self._wake.set()
         self.observed = Observed(tools.runtime, tools.node.pod_folder(self.uid))
@@ -154,6 +166,7 @@ class Worker:
             await self._wait(now_s + RETRY.first_s)
             return False
         await self._decide_stop(now_s)
+        self._decide_resources()
         ips = self._tools.node.ips if specs.is_host_network(self._pod) else self._make_view().ips
         self._probes.sync(self._pod, self.observed.containers, ips[0] if ips else "")
         plan = plan_pod(self._make_view(), now_s=now_s)
@@ -175,11 +188,26 @@ class Worker:
     def _next_wake_s(self, plan: Plan, now_s: float) -> float | None:
         moments = [plan.wake_s, *self._actions.next_due_s(now_s)]
         if self._stop is None:
-            moments += [self._deadline_s(), self._volumes.due_s]
+            retry_s = now_s + PENDING_RETRY_S if self._pending is not None else None
+            moments += [self._deadline_s(), self._volumes.due_s, retry_s]
         return min((moment for moment in moments if moment is not None and moment > now_s), default=None)
 
     def _get_pod(self) -> core_v1.Pod:
-        return self._pod
+        return resize.with_allocation(self._pod, self._allocation)
+
+    def _decide_resources(self) -> None:
+        """Grant what the spec asks for, if there is room."""
+        pod, tools = self._pod, self._tools
+        decision = resize.decide(pod, self._allocation, self._others(), allocatable=tools.node.allocatable)
+        self._allocation = decision.allocation
+        pending = decision.pending
+        self._pending = Waiting(pending.reason, pending.message) if pending is not None else None
+        for container in self.observed.containers:
+            if container.id not in self._actions.applied:
+                known = resize.known_resources(pod, f"{status.RUNTIME}://{container.id}")
+                spec = specs.find_container(pod, container.name)
+                if known is not None and spec is not None and not isinstance(spec, core_v1.EphemeralContainer):
+                    self._actions.applied[container.id] = known
 
     def _probe_tools(self) -> ProbeTools:
         runtime = self._tools.runtime
@@ -234,6 +262,8 @@ class Worker:
             started=self._probes.started,
             ready=self._probes.ready,
             failed_probes=self._probes.kills,
+            applied=self._actions.applied,
+            pending=self._pending,
             stopping=self._actions.stopping,
             stop=self._stop,
             reclaimed=self._actions.reclaimed,
@@ -241,14 +271,15 @@ class Worker:
 
     def _merged_pod(self) -> core_v1.Pod:
         """Return the pod with the status as last worked out here, and what others wrote beside it."""
+        allocated = self._get_pod()
         if self._status is None:
-            return self._pod
+            return allocated
         theirs = self._pod.status or core_v1.PodStatus()
         ours = {condition.type for condition in self._status.conditions or []}
         others = [condition for condition in theirs.conditions or [] if condition.type not in ours]
         conditions = [*(self._status.conditions or []), *others]
         merged = msgspec.structs.replace(self._status, conditions=conditions)
-        return msgspec.structs.replace(self._pod, status=merged)
+        return msgspec.structs.replace(allocated, status=merged)
 
     # Deciding that the pod ends.
 

@@ -149,6 +149,11 @@ class CriRuntime:
             raise
         return ExecResult(reply.stdout, reply.stderr, reply.exit_code)
 
+    async def update_resources(self, container_id: str, resources: Resources) -> None:
+        """Give a running container other limits."""
+        request = pb.UpdateContainerResourcesRequest(container_id=container_id, linux=_encode_resources(resources))
+        await self._call("UpdateContainerResources", request, pb.UpdateContainerResourcesResponse)
+
     async def reopen_log(self, container_id: str) -> None:
         """Have the runtime open the log file anew, after a rotation moved it."""
         request = pb.ReopenContainerLogRequest(container_id=container_id)

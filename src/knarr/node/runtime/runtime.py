@@ -353,6 +353,9 @@ class Runtime(Protocol):
             errors.ExecTimeout: it ran longer than `timeout_s`.
         """
 
+    async def update_resources(self, container_id: str, resources: Resources) -> None:
+        """Give a running container other limits; a CPU quota or memory limit of -1 takes the limit away."""
+
     async def reopen_log(self, container_id: str) -> None:
         """Have the runtime open the log file anew, after a rotation moved it."""
 

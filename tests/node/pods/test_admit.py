@@ -1,0 +1,57 @@
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+import pytest
+from lightkube.models import core_v1
+
+from knarr.node.pods.admit import admit
+from tests.node.pods.builders import pod
+
+ALLOCATABLE = {"cpu": Fraction(2), "memory": Fraction(1 << 30), "pods": Fraction(3)}
+NODE = msgspec.convert({"metadata": {"name": "n1", "labels": {"disk": "ssd", "size": "5"}}}, core_v1.Node)
+
+
+def sized(**requests: str) -> core_v1.Pod:
+    return pod(containers=[{"name": "c", "resources": {"requests": requests}}])
+
+
+def reason(new: core_v1.Pod, *others: core_v1.Pod) -> str:
+    found = admit(new, others, allocatable=ALLOCATABLE, node=NODE)
+    return found.reason if found is not None else ""
+
+
+def test_resources() -> None:
+    assert reason(sized(cpu="2")) == ""
+    assert reason(sized(cpu="1500m"), sized(cpu="1")) == "OutOfcpu"
+    assert reason(sized(memory="2Gi")) == "OutOfmemory"
+    assert reason(sized(), sized(), sized(), sized()) == "OutOfpods"
+
+
+def test_message_has_the_figures() -> None:
+    found = admit(sized(cpu="3"), [], allocatable=ALLOCATABLE, node=None)
+    assert found is not None
+    assert "Node didn't have enough resource: cpu, requested: 3000, used: 0, capacity: 2000" in found.message
+
+
+def affine(*expressions: dict[str, Any]) -> core_v1.Pod:
+    term = {"matchExpressions": list(expressions)}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+    return pod(affinity={"nodeAffinity": required})
+
+
+@pytest.mark.parametrize(
+    ("new", "fits"),
+    [
+        (pod(nodeSelector={"disk": "ssd"}), True),
+        (pod(nodeSelector={"disk": "hdd"}), False),
+        (affine({"key": "disk", "operator": "In", "values": ["ssd"]}), True),
+        (affine({"key": "disk", "operator": "NotIn", "values": ["ssd"]}), False),
+        (affine({"key": "gpu", "operator": "Exists"}), False),
+        (affine({"key": "gpu", "operator": "DoesNotExist"}), True),
+        (affine({"key": "size", "operator": "Gt", "values": ["4"]}), True),
+        (affine({"key": "size", "operator": "Lt", "values": ["4"]}), False),
+    ],
+)
+def test_node_affinity(new: core_v1.Pod, fits: bool) -> None:
+    assert reason(new) == ("" if fits else "NodeAffinity")

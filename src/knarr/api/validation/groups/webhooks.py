@@ -158,7 +158,7 @@ def _service(errors: Errors, service: Object, path: str) -> None:
     if port is not None and names.port_number(port):
         errors.invalid(f"{path}.port", port, f"port is not valid: {','.join(names.port_number(port))}")
     target = service.get("path")
-    if target is None or target == "/":
+    if target in (None, "", "/"):
         return
     if not target.startswith("/"):
         errors.invalid(f"{path}.path", target, "must start with a '/'")

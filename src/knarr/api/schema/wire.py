@@ -158,7 +158,11 @@ _NULL_TIMES = {
 _DEFAULTS = {("ContainerPort", "protocol"): "TCP", ("ServicePort", "protocol"): "TCP"}
 
 # Object metadata, spec and status are structs in every kind, pointers in these.
-_POINTER_PARTS = {("PersistentVolumeClaimVolumeSource", "spec"), ("ReplicaSetSpec", "template")}
+_POINTER_PARTS = {
+    ("PersistentVolumeClaimVolumeSource", "spec"),
+    ("ReplicaSetSpec", "template"),
+    ("CustomResourceSubresources", "status"),
+}
 
 _GO_NAMES: Mapping[tuple[str, str], str] = {
     ("Container", "imagePullPolicy"): "v1.PullPolicy",

@@ -149,7 +149,15 @@ def test_estimates_of_cost(size: int, expression: str, least: int, most: int) ->
 
 @pytest.mark.parametrize(
     ("name", "escaped"),
-    [("a", "a"), ("namespace", "__namespace__"), ("a-b", "a__dash__b"), ("a.b/c", "a__dot__b__slash__c"), ("a__b", "a__underscores__b"), ("1a", None), ("a b", None)],
-)  # fmt: skip
+    [
+        ("a", "a"),
+        ("namespace", "__namespace__"),
+        ("a-b", "a__dash__b"),
+        ("a.b/c", "a__dot__b__slash__c"),
+        ("a__b", "a__underscores__b"),
+        ("1a", None),
+        ("a b", None),
+    ],
+)
 def test_escaping(name: str, escaped: str | None) -> None:
     assert escape(name) == escaped

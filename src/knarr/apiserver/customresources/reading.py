@@ -80,7 +80,7 @@ async def encode(parts: Parts, resource: Resource, obj: Object) -> bytes:
         return codec.encode(obj)
     version = _version(parts, resource)
     stored = version.definition.versions[version.definition.storage]
-    return codec.encode((await conversion.convert(parts, stored, [obj]))[0])
+    return codec.encode((await _convert(parts, stored, [obj]))[0])
 
 
 def is_migrated(resource: Resource, value: bytes) -> bool:

@@ -86,6 +86,7 @@ CASES: dict[str, tuple[View, tuple[Action, ...]]] = {
         view(pod(), container(state=EXITED), sandboxes=(sandbox(ready=False),)),
         (RunSandbox(1),),
     ),
+    "what the runtime has lost counts as a restart": (view(pod(), attempts={"c": 3}), (Start("c", 3),)),
     "an ephemeral container is started once": (
         view(pod(ephemeralContainers=["debug"]), container()),
         (Start("debug", 0),),

@@ -311,7 +311,7 @@ class _Planner:
                 return
             if previous is not None:
                 self.retries[name] = next_retry(retry, ended_s=ended_s, now_s=self.now_s)
-        self.actions.append(Start(name, newest.attempt + 1 if newest is not None else 0))
+        self.actions.append(Start(name, newest.attempt + 1 if newest is not None else self.view.attempts.get(name, 0)))
 
 
 def _format_delay(seconds: float) -> str:

@@ -77,6 +77,7 @@ class View:
         started: Ids of containers that passed their startup probe, or have none and run.
         ready: Ids of containers that passed their readiness probe, or have none and run.
         failed_probes: By container id: why it must be killed.
+        attempts: By container name: how often it was started before, for one that the runtime no longer knows.
         applied: By container id: the resources that it runs with, as far as known.
         pending: Why a resize is not granted.
         stopping: Ids of containers that are being killed.
@@ -92,6 +93,7 @@ class View:
     started: frozenset[str] = frozenset()
     ready: frozenset[str] = frozenset()
     failed_probes: Mapping[str, Kill] = field(default_factory=dict)
+    attempts: Mapping[str, int] = field(default_factory=dict)
     applied: Mapping[str, core_v1.ResourceRequirements | None] = field(default_factory=dict)
     pending: Waiting | None = None
     stopping: frozenset[str] = frozenset()

@@ -71,6 +71,7 @@ class Worker:
         self._allocation = resize.first_allocation(pod)
         self._pending: Waiting | None = None
         self._others = others
+        self._attempts = _attempts(pod)
         self._wake = asyncio.Event()
         self._wake.set()
         self.observed = Observed(tools.runtime, tools.node.pod_folder(self.uid))
@@ -262,6 +263,7 @@ class Worker:
             started=self._probes.started,
             ready=self._probes.ready,
             failed_probes=self._probes.kills,
+            attempts=self._attempts,
             applied=self._actions.applied,
             pending=self._pending,
             stopping=self._actions.stopping,
@@ -342,6 +344,13 @@ class Worker:
         self._publisher.publish(new, final=final)
         if self._stop is None and new.phase in status.FINAL_PHASES:
             self._wake.set()  # what it holds can be given back
+
+
+def _attempts(pod: core_v1.Pod) -> dict[str, int]:
+    """Return how often each container was started before, as the API knows: the runtime may have lost them all."""
+    known = pod.status
+    lists = (known.initContainerStatuses, known.containerStatuses) if known is not None else ()
+    return {entry.name: entry.restartCount + 1 for entries in lists for entry in entries or [] if entry.containerID}
 
 
 def _shown(pod: core_v1.Pod) -> tuple[Any, Any]:

@@ -65,7 +65,7 @@ async def open_world(folder: Path) -> AsyncIterator[tuple[Api, Backend]]:
     backend = Backend()
     async with (
         open_server(backend.handle, tls=tls) as server,
-        open_api(kubelet_client=shown, kubelet_ca=folder / "ca.crt") as api,
+        open_api(kubelet_client=shown, kubelet_ca=folder / "ca.crt", loopback_backends=True) as api,
     ):
         addresses = [{"type": "InternalIP", "address": "127.0.0.1"}]
         status = {"addresses": addresses, "daemonEndpoints": {"kubeletEndpoint": {"Port": server.port}}}
@@ -120,9 +120,9 @@ async def test_nodes_are_proxied(tmp_path: Path) -> None:
         assert (response.status, response.headers.get("location")) == (301, "/api/v1/nodes/n/proxy/")
 
 
-async def test_pods_and_services_are_proxied(api: Api) -> None:
+async def test_pods_and_services_are_proxied() -> None:
     backend = Backend()
-    async with open_server(backend.handle) as server:
+    async with open_server(backend.handle) as server, open_api(loopback_backends=True) as api:
         await api.ok("POST", PODS, pod("p", nodeName="n"))
         body = {"status": {"podIP": "127.0.0.1"}}
         await api.ok("PATCH", f"{PODS}/p/status", body, content_type="application/merge-patch+json")
@@ -131,7 +131,11 @@ async def test_pods_and_services_are_proxied(api: Api) -> None:
         service = {"metadata": {"name": "s"}, "spec": {"ports": [{"name": "web", "port": 80}]}}
         await api.ok("POST", "/api/v1/namespaces/default/services", service)
         await api.fails(503, "GET", "/api/v1/namespaces/default/services/s:web/proxy/")
-        subset = {"addresses": [{"ip": "127.0.0.1"}], "ports": [{"name": "web", "port": server.port}]}
+        reference = {"kind": "Pod", "namespace": "default", "name": "p"}
+        subset = {
+            "addresses": [{"ip": "127.0.0.1", "targetRef": reference}],
+            "ports": [{"name": "web", "port": server.port}],
+        }
         registry = api.server.parts.registry  # endpoints on the loopback address are for tests alone
         made = {
             "apiVersion": "v1",
@@ -144,11 +148,12 @@ async def test_pods_and_services_are_proxied(api: Api) -> None:
             assert (await api.call("GET", f"/api/v1/namespaces/default/services/{name}/proxy/y")).status == 201
 
 
-async def test_nobody_behind_is_503(api: Api) -> None:
-    await api.ok("POST", PODS, pod("p", nodeName="n"))
-    body = {"status": {"podIP": "127.0.0.1"}}
-    await api.ok("PATCH", f"{PODS}/p/status", body, content_type="application/merge-patch+json")
-    status = decoded(await api.call("GET", f"{PODS}/p:1/proxy/x"))
+async def test_nobody_behind_is_503() -> None:
+    async with open_api(loopback_backends=True) as api:
+        await api.ok("POST", PODS, pod("p", nodeName="n"))
+        body = {"status": {"podIP": "127.0.0.1"}}
+        await api.ok("PATCH", f"{PODS}/p/status", body, content_type="application/merge-patch+json")
+        status = decoded(await api.call("GET", f"{PODS}/p:1/proxy/x"))
     assert (status["code"], status["reason"]) == (503, "ServiceUnavailable")
     assert status["message"].startswith("error trying to reach service: ")
 

@@ -46,6 +46,7 @@ class Config:
         node_ports: First and last node port.
         disabled_admission: Names of admission plugins that are left out.
         enabled_admission: Names of plugins that run besides the default ones.
+        loopback_backends: Whether proxied requests may go to this machine's loopback, where tests have their servers.
         max_requests: Most reads served at a time; 0 means any number.
         max_mutating_requests: Most writes served at a time; 0 means any number.
         request_timeout_s: How long a request may take that is neither a watch nor a stream.
@@ -76,6 +77,7 @@ class Config:
     node_ports: tuple[int, int] = (30000, 32767)
     disabled_admission: tuple[str, ...] = ()
     enabled_admission: tuple[str, ...] = ()
+    loopback_backends: bool = False
     max_requests: int = 400
     max_mutating_requests: int = 200
     request_timeout_s: float = 60.0

@@ -56,6 +56,8 @@ def from_store(err: store_errors.StoreError) -> errors.StatusError:
             return too_old(err)
         case store_errors.FutureRevision():
             return too_new(err)
+        case store_errors.TooLarge():
+            return errors.RequestEntityTooLarge(str(err))
         case store_errors.Closed():
             return errors.ServiceUnavailable("apiserver is shutting down")
         case _:

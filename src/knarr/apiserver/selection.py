@@ -3,6 +3,7 @@
 Source: k8s.io/apiserver/pkg/storage/selection_predicate.go (v1.37).
 """
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -10,6 +11,12 @@ from knarr.api import errors, fields, labels
 from knarr.apiserver import keys
 from knarr.apiserver.parts import Target
 from knarr.store import query as queries
+
+MAX_REQUIREMENTS = 1000
+"""Most requirements of a selector: every object of a collection may be held against each of them."""
+_KEPT_BYTES = 4096
+"""Longest selector whose parsed form is kept."""
+_SETS = re.compile(r"\([^)]*\)")
 
 Predicate = Callable[[queries.Attributes], bool]
 
@@ -25,6 +32,8 @@ def query(target: Target, label_selector: str, field_selector: str) -> queries.Q
     Raises:
         BadRequest: a selector cannot be parsed, or names a field that cannot be selected by.
     """
+    _check_size(label_selector)
+    _check_size(field_selector)
     by_label = _parse_labels(label_selector) if label_selector else labels.EVERYTHING
     by_field = _bind(target, field_selector) if field_selector else fields.EVERYTHING
     place = keys.prefix(target.resource, target.namespace)
@@ -42,8 +51,18 @@ def _predicate(by_label: labels.Selector, by_field: fields.Selector) -> Predicat
     return lambda found: by_label.matches(found.labels) and by_field.matches(found.fields)
 
 
-@lru_cache(1024)
+def _check_size(text: str) -> None:
+    count = _SETS.sub("", text).count(",") + 1 if len(text) > MAX_REQUIREMENTS else 0
+    if count > MAX_REQUIREMENTS:
+        raise errors.BadRequest(f"a selector may have at most {MAX_REQUIREMENTS} requirements, got {count}")
+
+
 def _parse_labels(text: str) -> labels.Selector:
+    return _kept_labels(text) if len(text) <= _KEPT_BYTES else _kept_labels.__wrapped__(text)
+
+
+@lru_cache(1024)
+def _kept_labels(text: str) -> labels.Selector:
     try:
         return labels.parse(text)
     except labels.SelectorError as err:
@@ -57,6 +76,10 @@ def _bind(target: Target, text: str) -> fields.Selector:
         raise errors.BadRequest(str(err)) from err
 
 
-@lru_cache(1024)
 def _parse_fields(text: str) -> fields.Selector:
+    return _kept_fields(text) if len(text) <= _KEPT_BYTES else _kept_fields.__wrapped__(text)
+
+
+@lru_cache(1024)
+def _kept_fields(text: str) -> fields.Selector:
     return fields.parse(text)

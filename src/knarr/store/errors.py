@@ -42,6 +42,20 @@ class Unavailable(StoreError):
         self.why = why
 
 
+class TooLarge(StoreError):
+    """Raised when a value is larger than the store takes: answer 413. Nothing was written.
+
+    Attributes:
+        size: Of the value, in bytes.
+        limit: The largest that is taken.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"etcdserver: request is too large: {size} bytes, the limit is {limit}")
+        self.size = size
+        self.limit = limit
+
+
 class Corrupt(StoreError):
     """Raised at start when the stored data is damaged or not ours."""
 

@@ -11,10 +11,13 @@ from contextlib import asynccontextmanager
 from knarr.kit import clock as clocks
 from knarr.store import compaction, stamp
 from knarr.store.backend import ABSENT, Backend, Conflict, Entry, Event, Revision
-from knarr.store.errors import Closed, Compacted, FutureRevision
+from knarr.store.errors import Closed, Compacted, FutureRevision, TooLarge
 from knarr.store.query import Extract, Page, Query
 from knarr.store.watch import Dispatcher, Watch, WatchEvent
 from knarr.store.watchcache import WatchCache
+
+VALUE_BYTES = 3 << 19
+"""Largest value: etcd's 1.5 MiB, so that no object grows without end by patches."""
 
 
 class Store:
@@ -223,6 +226,8 @@ class Store:
     async def _write(self, key: bytes, value: bytes | None, expected: Revision) -> Event | Conflict:
         if self._closed:
             raise Closed
+        if value is not None and len(value) > VALUE_BYTES:
+            raise TooLarge(len(value), VALUE_BYTES)
         result = await self._backend.write(key, value, expected=expected)
         if isinstance(result, Event):
             await self.wait_revision(result.revision)

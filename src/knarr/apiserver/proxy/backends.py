@@ -3,13 +3,15 @@
 Source: pkg/registry/core/{pod,service,node}/rest/subresources.go, .../strategy.go (ResourceLocation) (v1.37).
 """
 
+import re
 import ssl
 from typing import Any
+from urllib.parse import unquote
 
 from knarr.api import errors
 from knarr.apiserver.admission.chain import CONNECT, AdmissionRequest
 from knarr.apiserver.parts import Call, Parts, Target
-from knarr.apiserver.proxy import forward
+from knarr.apiserver.proxy import allowed, forward
 from knarr.apiserver.proxy.nodeagents import DEFAULT_PORT, locate
 from knarr.kit.http import client as clients
 from knarr.kit.http.messages import Headers, Request, Response
@@ -17,12 +19,13 @@ from knarr.kit.http.messages import Headers, Request, Response
 Object = dict[str, Any]
 
 _TIMEOUTS = clients.Timeouts(connect_s=10.0, response_s=None, idle_s=5.0)
+_SEGMENT = re.compile(r"[^/]+")
 _KINDS = {"pods": "PodProxyOptions", "services": "ServiceProxyOptions", "nodes": "NodeProxyOptions"}
 
 
 async def serve(parts: Parts, call: Call, target: Target) -> Response:
     """Pass a request on."""
-    path = _path_behind(call.request.path)
+    path = path_behind(call.request.path, len(call.info.parts))
     if path is None:
         location = call.request.path + "/" + (f"?{call.request.query}" if call.request.query else "")
         return Response(301, Headers.from_lower([("location", location)]))
@@ -43,7 +46,7 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
     await parts.chain.validate(request)
     scheme, name, port = split_name(target.name)
     if target.resource.plural == "nodes":
-        client = _node(parts, scheme, name, port)
+        client = await _node(parts, scheme, name, port)
     elif target.resource.plural == "pods":
         client = _client(scheme, *_pod(parts, target.namespace, name, port))
     else:
@@ -66,17 +69,30 @@ def split_name(text: str) -> tuple[str, str, str]:
     raise errors.BadRequest(f'invalid service request "{text}"')
 
 
-def _path_behind(path: str) -> str | None:
-    """Return what follows "/proxy" in a path, as sent; None if not even a slash does."""
-    start = path.index("/proxy") + len("/proxy")
-    return path[start:] or None
+def path_behind(path: str, count: int) -> str | None:
+    """Return what follows the subresource in a path, as sent; None if not even a slash does.
+
+    Args:
+        path: As sent, percent-encoded.
+        count: How many parts the resource, its name, the subresource and what follows have.
+
+    Raises:
+        PathNotFound: an encoded slash hides where the subresource ends.
+    """
+    segments = [(match.end(), match[0]) for match in _SEGMENT.finditer(path)]
+    total = len([part for part in unquote(path).split("/") if part])
+    before = total - count + 3
+    if any("%2f" in segment.lower() for _, segment in segments[:before]):
+        raise errors.PathNotFound
+    return path[segments[before - 1][0] :] or None
 
 
-def _node(parts: Parts, scheme: str, name: str, port: str) -> clients.Client:
+async def _node(parts: Parts, scheme: str, name: str, port: str) -> clients.Client:
     node = parts.registry.get("nodes", "", name)
     if node is None:
         raise errors.NotFound("", "nodes", name)
     host, agent_port = locate(node)
+    await allowed.check_host(host, loopback=parts.config.loopback_backends)
     if not port or int_port(port) in (agent_port, DEFAULT_PORT):
         return parts.node_agents.client(name)
     return _client(scheme, host, int_port(port))
@@ -86,9 +102,8 @@ def _pod(parts: Parts, namespace: str, name: str, port: str) -> tuple[str, int]:
     pod = parts.registry.get("pods", namespace, name)
     if pod is None:
         raise errors.NotFound("", "pods", name)
-    ip = (pod.get("status") or {}).get("podIP")
-    if not ip:
-        raise errors.BadRequest("address not allowed")
+    ip: str = (pod.get("status") or {}).get("podIP") or ""
+    allowed.check_address(ip, loopback=parts.config.loopback_backends)
     if port:
         return ip, int_port(port)
     for container in (pod.get("spec") or {}).get("containers") or ():
@@ -116,11 +131,23 @@ def _service(parts: Parts, namespace: str, scheme: str, name: str, port: str) ->
     for subset in endpoints.get("subsets") or ():
         for one in subset.get("ports") or ():
             if (one.get("name") or "") == (wanted.get("name") or ""):
-                found += [(address["ip"], one["port"]) for address in subset.get("addresses") or ()]
+                addresses = [each for each in subset.get("addresses") or () if _is_of_pod(parts, namespace, each)]
+                found += [(address["ip"], one["port"]) for address in addresses]
     if not found:
         raise errors.ServiceUnavailable(f'no endpoints available for service "{name}"')
     ip, number = parts.random.choice(found)
     return scheme, ip, number
+
+
+def _is_of_pod(parts: Parts, namespace: str, address: Object) -> bool:
+    """Return whether an endpoint is a pod of the same namespace: others are whatever somebody wrote there."""
+    reference = address.get("targetRef") or {}
+    if reference.get("namespace") != namespace:
+        return False
+    pod = parts.registry.get("pods", namespace, reference.get("name") or "")
+    status = (pod or {}).get("status") or {}
+    ips = [status.get("podIP"), *(one.get("ip") for one in status.get("podIPs") or ())]
+    return address["ip"] in ips and allowed.is_allowed(address["ip"], loopback=parts.config.loopback_backends)
 
 
 def _client(scheme: str, host: str, port: int) -> clients.Client:

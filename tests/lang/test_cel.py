@@ -72,6 +72,9 @@ ENVIRONMENT = cel.Environment({"self": SELF, "oldSelf": replace(SELF, is_optiona
         "self.?nothing.hasValue() == false || true",
         "self.?ports[?5].orValue(9) == 9",
         "has(self.ports)",
+        "{'a': 1, 'b': 2}.transformMap(k, v, v > 1, [v, v]) == {'b': [2, 2]}",
+        "self.byName.transformMapEntry(k, v, {v.key: k}) == {'v': 'k'}",
+        "self.labels.transformList(k, v, k + v) == ['ab']",
         "'%s %d'.format(['a', 1]) == 'a 1'",
     ],
 )

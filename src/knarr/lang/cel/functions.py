@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf import message_factory
 
 from knarr.lang.cel import descriptors
-from knarr.lang.cel.libraries import authorization, lists, network, patches, quantities, text
+from knarr.lang.cel.libraries import authorization, lists, maps, network, patches, quantities, text
 from knarr.lang.cel.libraries.function import Function, Opaque
 
 ALL: tuple[Function, ...] = (
@@ -47,7 +47,7 @@ def classes_of(pool: Any) -> dict[str, Any]:
 def implementations(cel: Any, classes: dict[str, Any]) -> list[Any]:
     """Return the functions to run, one for each kind of arguments."""
     grouped: dict[tuple[str, bool, tuple[str, ...]], list[Function]] = {}
-    for one in ALL:
+    for one in (*ALL, *maps.FUNCTIONS):
         grouped.setdefault((one.name, one.is_member, tuple(map(_kind, one.parameters))), []).append(one)
     by_name: dict[str, list[Any]] = {}
     for (name, is_member, kinds), group in grouped.items():

@@ -17,7 +17,7 @@ from knarr.apiserver.server import open_apiserver
 from knarr.client import Client, DeleteOptions, PatchType, transport
 from knarr.control import context as contexts
 from knarr.control import informer, leader
-from knarr.controllers import roster
+from knarr.controllers import localpath, roster
 from knarr.kit.clock import FakeClock
 from knarr.kit.tasks import Supervisor
 from knarr.scheduler import scheduler
@@ -88,7 +88,6 @@ class Nodes:
         self.fails: Callable[[core_v1.Pod], bool] = lambda pod: False
         self.unready: set[str] = set()
         self.beating: set[str] = set()
-        self.provides = True
 
     async def add(self, name: str, *, cpu: str = "8", labels: dict[str, str] | None = None) -> None:
         """Register a node that is ready and stays so."""
@@ -96,7 +95,9 @@ class Nodes:
             type="Ready", status="True", reason="KubeletReady", lastHeartbeatTime=self._clock.now()
         )
         node = core_v1.Node(
-            metadata=meta_v1.ObjectMeta(name=name, labels={"kubernetes.io/hostname": name, **(labels or {})}),
+            metadata=meta_v1.ObjectMeta(
+                name=name, labels={"kubernetes.io/hostname": name, localpath.SIMULATED: "lab", **(labels or {})}
+            ),
             spec=core_v1.NodeSpec(),
         )
         await self._client.create(node)
@@ -116,7 +117,6 @@ class Nodes:
     async def run(self, informers: informer.Informers) -> None:
         """Play the nodes' part."""
         informers.of(core_v1.Pod).on_change(self._observe)
-        informers.of(core_v1.PersistentVolumeClaim).on_change(self._provide)
         while True:
             await self._clock.sleep(10)
             for name in self.beating:
@@ -131,29 +131,6 @@ class Nodes:
         task = asyncio.get_running_loop().create_task(self._play(new))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _provide(self, old: core_v1.PersistentVolumeClaim | None, new: core_v1.PersistentVolumeClaim | None) -> None:
-        if old is None and new is not None and self.provides:
-            task = asyncio.get_running_loop().create_task(self._bind(new))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _bind(self, claim: core_v1.PersistentVolumeClaim) -> None:
-        assert claim.metadata and claim.spec
-        name = f"pv-{claim.metadata.uid}"
-        volume = core_v1.PersistentVolume(
-            metadata=meta_v1.ObjectMeta(name=name),
-            spec=core_v1.PersistentVolumeSpec(
-                capacity={"storage": "1Gi"},
-                accessModes=claim.spec.accessModes,
-                hostPath=core_v1.HostPathVolumeSource(path="/tmp/v"),
-            ),
-        )
-        await self._client.create(volume)
-        body = {"metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}, "spec": {"volumeName": name}}
-        namespace, claim_name = informer.key_of(claim)
-        kind = core_v1.PersistentVolumeClaim
-        await self._client.patch(kind, claim_name, body, PatchType.MERGE, namespace=namespace)
 
     async def _play(self, pod: core_v1.Pod) -> None:
         assert pod.metadata and pod.spec
@@ -218,6 +195,7 @@ async def open_lab(*nodes: str) -> AsyncIterator[Lab]:
         admin = User("admin", ("system:masters", "system:authenticated"))
         client = Client(transport.InProcessTransport(server.handler, admin), clock=clock)
         lab = Lab(client, clock, server)
+        await localpath.ensure(client, root="/var/lib/knarr/lab/storage")
         informers = await stack.enter_async_context(informer.Informers(client, clock, random))
         await stack.enter_async_context(tasks)
         for node in nodes:

@@ -109,7 +109,6 @@ async def test_an_important_pod_displaces_a_lesser_one() -> None:
 
 async def test_a_pod_waits_for_its_claims() -> None:
     async with open_lab("n1", "n2") as lab:
-        lab.nodes.provides = False
         source = core_v1.PersistentVolumeClaimVolumeSource(claimName="data")
         await lab.client.create(pod("p", volumes=[core_v1.Volume(name="v", persistentVolumeClaim=source)]))
 

@@ -24,7 +24,7 @@ from knarr.cluster.layout import Layout
 from knarr.cluster.serveroptions import ServerOptions
 from knarr.cluster.settings import Settings
 from knarr.control import context as contexts
-from knarr.controllers import roster
+from knarr.controllers import localpath, roster
 from knarr.kit import clock as clocks
 from knarr.kit.tasks import Supervisor
 from knarr.network import objects as network_objects
@@ -62,6 +62,7 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
         tasks = Supervisor("server", clock=clock, random=random)
         admin = Client(transport.InProcessTransport(server.handler, user.User("system:apiserver", (user.MASTERS,))))
         tasks.run("network-objects", lambda: network_objects.ensure(admin, dns_address=decided.dns_address))
+        tasks.run("storage-objects", lambda: localpath.ensure(admin, root=str(layout.data / "storage")))
         authority = (layout.pki / "ca.crt").read_bytes()
         url = f"https://{decided.advertise_address}:{decided.api_port}"
         tasks.run("join-objects", lambda: join.ensure_objects(admin, url=url, authority=authority))

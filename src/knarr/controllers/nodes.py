@@ -19,7 +19,13 @@ def is_selected(spec: core_v1.PodSpec, node: core_v1.Node) -> bool:
     required = affinity.requiredDuringSchedulingIgnoredDuringExecution if affinity else None
     if required is None:
         return True
-    return any(_accepts(term, labels, informer.key_of(node)[1]) for term in required.nodeSelectorTerms)
+    return matches(required, node)
+
+
+def matches(selector: core_v1.NodeSelector, node: core_v1.Node) -> bool:
+    """Tell whether one of a selector's terms accepts a node."""
+    labels = (node.metadata.labels or {}) if node.metadata else {}
+    return any(_accepts(term, labels, informer.key_of(node)[1]) for term in selector.nodeSelectorTerms)
 
 
 def is_tolerated(

@@ -35,6 +35,7 @@ from knarr.node.runtime.cri import CriRuntime
 from knarr.node.server.auth import Guard
 from knarr.node.server.server import NodeServer, Sources
 from knarr.node.stats import Stats
+from knarr.node.volumes import localpath
 
 USER_AGENT = (
     f"kubelet/{status.KUBELET_VERSION} (linux/{machine.ARCHITECTURES.get(platform.machine(), 'unknown')}) knarr"
@@ -181,6 +182,8 @@ async def open_agent(config: Config, *, clock: clocks.Clock | None = None) -> As
             frozenset({config.containerd.sandbox_image}),
         )
         supervisor.run("image garbage collection", collector.run)
+        folders = localpath.Folders(client, informers.of(core_v1.PersistentVolume), config.node_name)
+        supervisor.run("folders of deleted volumes", folders.run)
         supervisor.run("log rotation", lambda: _rotate_logs(roster, runtime, clock))
         supervisor.run("node status", heartbeat.report)
         supervisor.run("node lease", heartbeat.renew)

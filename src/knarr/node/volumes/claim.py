@@ -10,7 +10,7 @@ from lightkube.models import core_v1
 
 from knarr.node.pods import spec as specs
 from knarr.node.pods.errors import VolumeMissing
-from knarr.node.volumes import hostpath, mounts
+from knarr.node.volumes import hostpath, localpath, mounts
 from knarr.node.volumes.ownership import give_to_group
 from knarr.node.volumes.volume import Mounted, Work
 
@@ -45,6 +45,8 @@ async def _set_up(work: Work, name: str, claim: str, *, readonly: bool) -> Mount
         return Mounted(hostpath.check(spec.hostPath.path, spec.hostPath.type or ""), readonly)
     if spec.local is not None:
         place = Path(spec.local.path)
+        if localpath.is_folder_volume(persistent):
+            localpath.make(place)
         if not place.exists():
             raise VolumeMissing(f'path "{place}" does not exist')
         if work.group is not None and place.is_dir():

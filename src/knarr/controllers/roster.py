@@ -8,6 +8,7 @@ from typing import Protocol
 
 from knarr.control import Context
 from knarr.controllers import (
+    attachdetach,
     bootstrapsigner,
     clusterroleaggregation,
     cronjob,
@@ -20,6 +21,7 @@ from knarr.controllers import (
     endpoints,
     endpointslice,
     endpointslicemirroring,
+    ephemeralvolume,
     garbagecollector,
     job_loop,
     legacytokencleaner,
@@ -39,6 +41,8 @@ from knarr.controllers import (
     statefulset_loop,
     tainteviction,
     tokencleaner,
+    vacprotection,
+    volumeexpand,
 )
 from knarr.kit.tasks import Supervisor
 
@@ -73,6 +77,10 @@ ROSTER: tuple[tuple[str, Build], ...] = (
     ("resourcequota-controller", resourcequota.build),
     ("persistent-volume-binder", persistentvolume_loop.build),
     ("persistent-volume-binder", localpath.build),
+    ("ephemeral-volume-controller", ephemeralvolume.build),
+    ("expand-controller", volumeexpand.build),
+    ("attachdetach-controller", attachdetach.build),
+    ("volumeattributesclass-protection-controller", vacprotection.build),
     ("pvc-protection-controller", pvcprotection.build),
     ("pv-protection-controller", pvprotection.build),
     ("node-controller", nodeipam.build),

@@ -46,6 +46,7 @@ class Handler:
         self._parts = parts
         self._routes = routes
         self._metrics = parts.metrics
+        self._access = parts.access
         labels = parts.metrics.inflight.labels
         self._inflight = {False: labels("readOnly"), True: labels("mutating")}
 
@@ -85,7 +86,15 @@ class Handler:
             else:
                 auditing.finish(record, response, long_running=inflight.is_long_running(info))
         is_dry = call is not None and "dryRun" in call.values
-        self._metrics.observe(info, request.method, is_dry, response.status, time.perf_counter() - started)
+        self._metrics.observe(
+            info,
+            request.method,
+            dry_run=is_dry,
+            code=response.status,
+            seconds=time.perf_counter() - started,
+            waited_s=call.waited_s if call is not None else 0.0,
+            size=len(response.body) if isinstance(response.body, bytes) else -1,
+        )
         return response
 
     def _audit_id(self, request: Request) -> str:
@@ -94,9 +103,13 @@ class Handler:
 
     async def _authenticate(self, audit_id: str, request: Request, info: RequestInfo) -> User:
         tried = auditing.methods_tried(request) if self._parts.auditor is not None else ""
+        started = time.perf_counter()
         try:
-            return await self._parts.authenticator.authenticate(request)
+            user = await self._parts.authenticator.authenticate(request)
+            self._access.authenticated(user.name, time.perf_counter() - started)
+            return user
         except errors.Unauthorized:
+            self._access.authenticated(None, time.perf_counter() - started)
             record = self._begin_record(audit_id, request, info, None)
             if record is not None:
                 record.fail(tried)
@@ -118,10 +131,13 @@ class Handler:
         limit_s = self._parts.config.request_timeout_s if is_long else self._time_limit_s(call)
         control = self._parts.flow
         call.flow = control.classify(call.user, info)
+        arrived = time.perf_counter()
         ticket = await control.enter(call.flow, info, call.values, limit_s)
+        if ticket is not None and ticket.waiting is not None:
+            call.waited_s = time.perf_counter() - arrived
         is_mutating = inflight.is_mutating(info)
         if ticket is None:
-            self._metrics.reject(mutating=is_mutating)
+            self._metrics.reject(info, call.request.method, mutating=is_mutating)
             return too_many(call.flow.level.retry.seconds)
         level = self._inflight[is_mutating]
         level.value += 1
@@ -143,7 +159,9 @@ class Handler:
             ) from None
 
     def _authorize(self, call: Call) -> None:
+        started = time.perf_counter()
         decision = self._parts.authorizer.authorize(call.user, call.info)
+        self._access.authorized(decision.allowed, time.perf_counter() - started)
         if call.record is not None:
             call.annotations["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
             call.annotations["authorization.k8s.io/reason"] = decision.reason

@@ -9,6 +9,7 @@ from knarr.api.schema import Definitions, Type
 from knarr.api.scheme import Resource, Scheme
 from knarr.api.user import User
 from knarr.apiserver import keys, options
+from knarr.apiserver.accessmeasures import AccessMeasures
 from knarr.apiserver.admission.chain import Chain
 from knarr.apiserver.aggregation.documents import RemoteDocuments
 from knarr.apiserver.aggregation.registrations import Registrations
@@ -50,6 +51,7 @@ class Parts:
         service_ips: The addresses and ports in use by Services.
         node_agents: Reaches the nodes.
         metrics: Counts requests.
+        access: Counts who comes in.
         flow: Gives requests their turn.
         auditor: Keeps the audit log; None if there is none.
         encrypted: Encrypts what is stored; None if nothing is.
@@ -70,6 +72,7 @@ class Parts:
     service_ips: ServiceIPs
     node_agents: NodeAgents
     metrics: Metrics
+    access: AccessMeasures
     flow: FlowControl
     auditor: Auditor | None
     encrypted: EncryptedBackend | None
@@ -122,6 +125,7 @@ class Call:
         flow: Where it waited for its turn; None if it did not need one.
         record: For the audit log; None if nothing is kept of it.
         annotations: What the audit log will note.
+        waited_s: How long it waited for its turn.
     """
 
     request: Request
@@ -132,6 +136,7 @@ class Call:
     flow: Flow | None = None
     record: Record | None = None
     annotations: dict[str, str] = field(default_factory=dict)
+    waited_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,8 @@ class Routes:
                 return await responses.send_object(call, version.info())
             case "/metrics":
                 return self._parts.metrics.to_response()
+            case "/metrics/slis":
+                return self._health.slis.to_response()
             case "/openid/v1/jwks":
                 return _typed(await responses.send_object(call, issuer.jwks()), "application/jwk-set+json")
             case "/.well-known/openid-configuration":
@@ -161,7 +163,7 @@ class Routes:
             if group:
                 found += [f"/apis/{group}", *(f"/apis/{group}/{one}" for one in versions)]
         found += [f"/{endpoint}" for endpoint in ENDPOINTS]
-        found += ["/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/version"]
+        found += ["/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/version"]
         return sorted(found)
 
     def _is_known(self, path: str) -> bool:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from knarr.api import schema
 from knarr.api.scheme import BUILT_IN, Scheme
 from knarr.apiserver import attributes, bootstrap, eventttl, ipaddresses, tls
+from knarr.apiserver.accessmeasures import AccessMeasures
 from knarr.apiserver.admission import order, policies_status
+from knarr.apiserver.admission.measures import Durations
 from knarr.apiserver.admission.shapes import Shaper
 from knarr.apiserver.aggregation.autoregister import Autoregister
 from knarr.apiserver.aggregation.availability import Availability
@@ -31,7 +33,7 @@ from knarr.apiserver.errors import reject
 from knarr.apiserver.flowcontrol import maintenance
 from knarr.apiserver.flowcontrol.controller import FlowControl
 from knarr.apiserver.handler import Handler
-from knarr.apiserver.health import Check, Health
+from knarr.apiserver.health import HOOKS, Check, Health
 from knarr.apiserver.metrics import Metrics
 from knarr.apiserver.parts import Parts
 from knarr.apiserver.proxy.nodeagents import NodeAgents
@@ -89,9 +91,9 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         stack.push_async_callback(parts.node_agents.aclose)
         stack.push_async_callback(parts.webhooks.aclose)
         stack.push_async_callback(parts.registrations.aclose)
-        parts.metrics.watch_store(store)
+        parts.metrics.watch_store(store, lambda: parts.scheme)
         state = _State()
-        routes = Routes(parts, Health(*_checks(state)))
+        routes = Routes(parts, Health(*_checks(state), metrics.registry))
         server = ApiServer(Handler(parts, routes).handle, parts)
         await bootstrap.ensure_objects(parts)
         await maintenance.ensure(parts)
@@ -156,18 +158,20 @@ def _assemble(
     registry.subscribe("services", service_ips.on_change)
     webhooks, shaper = Webhooks(registry, config.random), Shaper()
     registrations = Registrations(config, registry)
+    access = AccessMeasures(metrics.registry)
     parts = Parts(
         config=config,
         store=store,
         registry=registry,
         definitions=schema.built_in(),
-        authenticator=authn.build(config, registry, issuer),
+        authenticator=authn.build(config, registry, issuer, access),
         authorizer=authorizer,
         issuer=issuer,
-        chain=order.build(config, registry, authorizer, webhooks, shaper),
+        chain=order.build(config, registry, authorizer, webhooks, shaper, Durations(metrics.registry)),
         service_ips=service_ips,
         node_agents=NodeAgents(config, registry),
         metrics=metrics,
+        access=access,
         flow=FlowControl(registry, config.clock, metrics.registry, config.max_requests + config.max_mutating_requests),
         auditor=auditor,
         encrypted=encrypted,
@@ -209,10 +213,5 @@ def _checks(state: _State) -> tuple[dict[str, Check], dict[str, Check]]:
     def is_running() -> str:
         return "process is shutting down" if state.is_stopping else ""
 
-    hooks = (
-        "poststarthook/rbac/bootstrap-roles",
-        "poststarthook/scheduling/bootstrap-system-priority-classes",
-        "poststarthook/bootstrap-controller",
-    )
-    live: dict[str, Check] = {"ping": passes, "log": passes, "etcd": passes, **dict.fromkeys(hooks, is_bootstrapped)}
+    live: dict[str, Check] = {"ping": passes, "log": passes, "etcd": passes, **dict.fromkeys(HOOKS, is_bootstrapped)}
     return live, {"etcd-readiness": passes, "informer-sync": passes, "shutdown": is_running}

@@ -101,6 +101,9 @@ class Family(Generic[C]):
         if isinstance(first, Distribution):
             yield _histogram(self.name, self.text, self.label_names, children)
             return
+        if isinstance(first, Count) and not self.name.endswith("_total"):
+            yield _bare(self.name, self.text, self.label_names, children)
+            return
         metric = (CounterMetricFamily if isinstance(first, Count) else GaugeMetricFamily)(
             self.name, self.text, labels=self.label_names
         )
@@ -158,6 +161,15 @@ class Registry:
 class _Reader:
     def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
         self.collect = collect
+
+
+def _bare(name: str, text: str, labels: Sequence[str], children: Iterable[tuple[tuple[str, ...], object]]) -> Metric:
+    # An old counter without the suffix: prometheus-client would add it to any counter.
+    metric = Metric(name, text, "unknown")
+    for values, child in children:
+        assert isinstance(child, Count)
+        metric.add_sample(name, dict(zip(labels, values, strict=True)), child.value)
+    return metric
 
 
 def _histogram(

@@ -8,6 +8,7 @@ Upstream counterpart: k8s.io/apiserver/pkg/admission (v1.37).
 """
 
 import random as randoms
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from knarr.api import errors
 from knarr.api.schema import Type
 from knarr.api.scheme import Resource
 from knarr.api.user import User
+from knarr.apiserver.admission.measures import ADMIT, VALIDATE, Durations
 from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.apiserver.registry import Registry
 from knarr.apiserver.webhooks import Webhooks
@@ -88,6 +90,7 @@ class AdmissionRequest:
 
 
 Step = Callable[[AdmissionRequest], Awaitable[None]]
+_Named = tuple[str, Step]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,7 @@ class Context:
         random: Makes the random parts of names.
         webhooks: Calls out.
         shapes: Converts and completes what comes back.
+        durations: Notes how long webhooks take.
     """
 
     registry: Registry
@@ -149,6 +153,7 @@ class Context:
     random: randoms.Random
     webhooks: Webhooks
     shapes: Shapes
+    durations: Durations = field(default_factory=Durations)
 
 
 class Chain:
@@ -156,12 +161,14 @@ class Chain:
 
     Args:
         plugins: Mutation and validation both run in this order.
+        durations: Notes how long each takes; None notes it for nobody.
     """
 
-    def __init__(self, plugins: Iterable[Plugin]) -> None:
+    def __init__(self, plugins: Iterable[Plugin], durations: Durations | None = None) -> None:
         self.plugins = tuple(plugins)
-        self._admit: dict[tuple[str, str], tuple[Step, ...]] = {}
-        self._validate: dict[tuple[str, str], tuple[Step, ...]] = {}
+        self._durations = durations or Durations()
+        self._admit: dict[tuple[str, str], tuple[_Named, ...]] = {}
+        self._validate: dict[tuple[str, str], tuple[_Named, ...]] = {}
 
     async def admit(self, request: AdmissionRequest) -> None:
         """Let the plugins change `request.object`; before the registry strategy.
@@ -174,13 +181,11 @@ class Chain:
         key = (request.operation, request.target)
         steps = self._admit.get(key)
         if steps is None:
-            steps = self._admit[key] = tuple(one.admit for one in self._interested(*key) if one.admit)
-        for step in steps:
-            await step(request)
+            steps = self._admit[key] = tuple((one.name, one.admit) for one in self._interested(*key) if one.admit)
+        await self._run(steps, request, ADMIT)
         if request.call_again:
             request.round, request.call_again = 1, False
-            for step in steps:
-                await step(request)
+            await self._run(steps, request, ADMIT)
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Let the plugins refuse the finished object; after it has been validated, right before it is stored.
@@ -191,9 +196,26 @@ class Chain:
         key = (request.operation, request.target)
         steps = self._validate.get(key)
         if steps is None:
-            steps = self._validate[key] = tuple(one.validate for one in self._interested(*key) if one.validate)
-        for step in steps:
-            await step(request)
+            interested = self._interested(*key)
+            steps = self._validate[key] = tuple((one.name, one.validate) for one in interested if one.validate)
+        await self._run(steps, request, VALIDATE)
+
+    async def _run(self, steps: tuple[_Named, ...], request: AdmissionRequest, kind: str) -> None:
+        durations, operation = self._durations, request.operation
+        started = before = time.perf_counter()
+        name = ""
+        try:
+            for name, step in steps:
+                await step(request)
+                now = time.perf_counter()
+                durations.controller(name, kind, operation, now - before, rejected=False)
+                before = now
+        except errors.StatusError:
+            now = time.perf_counter()
+            durations.controller(name, kind, operation, now - before, rejected=True)
+            durations.step(kind, operation, now - started, rejected=True)
+            raise
+        durations.step(kind, operation, before - started, rejected=False)
 
     def _interested(self, operation: str, target: str) -> list[Plugin]:
         return [plugin for plugin in self.plugins if plugin.is_interested(operation, target)]

@@ -28,6 +28,7 @@ from knarr.apiserver.admission import (
     webhooks,
 )
 from knarr.apiserver.admission.chain import Chain, Context, Plugin, Shapes
+from knarr.apiserver.admission.measures import Durations
 from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.apiserver.config import Config
 from knarr.apiserver.registry import Registry
@@ -63,7 +64,14 @@ OPTIONAL = frozenset({"OwnerReferencesPermissionEnforcement"})
 """Names of the plugins that run only where they are enabled."""
 
 
-def build(config: Config, registry: Registry, authorizer: Authorizer, callers: Webhooks, shapes: Shapes) -> Chain:
+def build(
+    config: Config,
+    registry: Registry,
+    authorizer: Authorizer,
+    callers: Webhooks,
+    shapes: Shapes,
+    durations: Durations | None = None,
+) -> Chain:
     """Assemble the chain.
 
     Args:
@@ -72,8 +80,9 @@ def build(config: Config, registry: Registry, authorizer: Authorizer, callers: W
         authorizer: Answers whether a user may do something.
         callers: Calls webhooks.
         shapes: Converts and completes objects.
+        durations: Notes how long plugins and webhooks take; None notes it for nobody.
     """
-    context = Context(registry, authorizer, config.clock, config.random, callers, shapes)
+    context = Context(registry, authorizer, config.clock, config.random, callers, shapes, durations or Durations())
     plugins = [build_plugin(context) for build_plugin in ORDER]
     off = (OPTIONAL - set(config.enabled_admission)) | set(config.disabled_admission)
-    return Chain(plugin for plugin in plugins if plugin.name not in off)
+    return Chain((plugin for plugin in plugins if plugin.name not in off), durations)

@@ -19,6 +19,7 @@ from knarr.apiserver.admission import webhooks_review as reviews
 from knarr.apiserver.admission.chain import CONNECT, CREATE, DELETE, UPDATE, AdmissionRequest, Context, Plugin
 from knarr.apiserver.admission.conditions import ConditionFailed, Conditions
 from knarr.apiserver.admission.matching import Match, Matcher, is_exempt, kind_of
+from knarr.apiserver.admission.measures import ADMIT, VALIDATE
 from knarr.apiserver.admission.versions import Memory, Versions, copied, replace
 from knarr.apiserver.admission.webhooks_source import Hook, Source
 from knarr.apiserver.webhooks import CallFailed
@@ -82,7 +83,9 @@ class _Caller:
         new, old = await versions.get(match, is_old=False), await versions.get(match, is_old=True)
         body = reviews.encode(request, match, self.context.registry.scheme, uid, version, new, old)
         try:
-            answer = await self.context.webhooks.post(hook.spec["clientConfig"], body, timeout_s=hook.timeout_s)
+            call = self.context.webhooks.post(hook.spec["clientConfig"], body, timeout_s=hook.timeout_s)
+            kind = ADMIT if self._is_mutating else VALIDATE
+            answer = await self.context.durations.webhook(hook.name, kind, request.operation, call)
         except CallFailed as err:
             raise _Uncallable(f"failed to call webhook: {err}") from err
         try:

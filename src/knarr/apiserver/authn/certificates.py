@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from knarr.api.user import User
+from knarr.kit import metrics
 from knarr.kit.clock import Clock
 from knarr.kit.http.messages import Request
 
@@ -42,9 +43,11 @@ class Verifier:
     Args:
         authorities: PEM, one or more certificates.
         clock: Certificates count only while they are valid, also on old connections.
+        lifetimes: Notes how long certificates still live; None notes nothing.
     """
 
-    def __init__(self, authorities: bytes, clock: Clock) -> None:
+    def __init__(self, authorities: bytes, clock: Clock, lifetimes: metrics.Distribution | None = None) -> None:
+        self._lifetimes = lifetimes
         self._authorities = x509.load_pem_x509_certificates(authorities)
         self._clock = clock
         self._known: dict[bytes, _Verified | None] = {}
@@ -57,8 +60,11 @@ class Verifier:
             if len(self._known) >= _CACHED:
                 self._known.clear()
             found = self._known[certificate] = self._read(certificate)
-        if found is None or not found.start <= self._clock.now() <= found.end:
+        now = self._clock.now()
+        if found is None or not found.start <= now <= found.end:
             return None
+        if self._lifetimes is not None:
+            self._lifetimes.observe((found.end - now).total_seconds())
         return found.user
 
     def _read(self, der: bytes) -> _Verified | None:

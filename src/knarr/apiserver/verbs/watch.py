@@ -59,16 +59,19 @@ async def _stream(
     level: metrics.Level,
 ) -> AsyncIterator[bytes]:
     level.add(1)
+    sent = parts.metrics.watch_events.labels(resource.group, resource.version, resource.plural)
     try:
         watch, initial = _open(parts, query, given)
         with watch:
             for first in range(0, len(initial), _CHUNK_EVENTS):
                 events = await reading.show_events(parts, resource, initial[first : first + _CHUNK_EVENTS])
+                sent.value += len(events)
                 yield b"".join([view.event(event) for event in events])
             if given.initial_events and given.bookmarks:
                 annotations = {INITIAL_EVENTS_END: "true"}
                 yield view.bookmark({"resourceVersion": str(parts.store.revision), "annotations": annotations})
             async for lines in _follow(parts, resource, watch, view, limit_s, bookmarks=given.bookmarks):
+                sent.value += lines.count(b"\n")
                 yield lines
     except store_errors.Compacted as err:
         yield _error_line(too_old(err))

@@ -6,9 +6,11 @@ from lightkube.models import core_v1, meta_v1
 
 from knarr.scheduler import podfacts
 from knarr.scheduler.cluster import Cluster
+from knarr.scheduler.plugins.order import Tools
 from knarr.scheduler.plugins.volume_binding import Storage
 
 NO_STORAGE = Storage(lambda namespace, name: None, lambda name: None, lambda name: None)
+TOOLS = Tools(None, dict, NO_STORAGE, lambda pod: None)
 
 
 def node(name: str, *, cpu: str = "4", memory: str = "8Gi", pods: str = "110", **more: Any) -> core_v1.Node:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -11,12 +12,13 @@ from tests.scheduler import objects
 from tests.scheduler.objects import cluster, facts, node
 
 KIND = meta_v1.LabelSelector(matchLabels={"app": "kind"})
-ORDER = order.default(lambda: {"default": {"team": "a"}, "other": {"team": "b"}}, objects.NO_STORAGE, lambda pod: KIND)
+NAMESPACES = {"default": {"team": "a"}, "other": {"team": "b"}}
+PROFILE = order.default(replace(objects.TOOLS, namespaces=lambda: NAMESPACES, selector_of=lambda pod: KIND))
 
 
 def decide(pod: PodFacts, made: Cluster) -> str:
     """Return the node's name, or the message."""
-    decided = cycle.decide(pod, made, ORDER, Random(1))
+    decided = cycle.decide(pod, made, PROFILE, Random(1))
     return decided.node if isinstance(decided, cycle.Placed) else decided.message()
 
 

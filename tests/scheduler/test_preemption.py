@@ -9,14 +9,14 @@ from knarr.scheduler.podfacts import PodFacts
 from tests.scheduler import objects
 from tests.scheduler.objects import cluster, facts, node
 
-ORDER = order.default(dict, objects.NO_STORAGE, lambda pod: None)
+PROFILE = order.default(objects.TOOLS)
 
 
 def plan(pod: PodFacts, made: Cluster, *budgets: policy_v1.PodDisruptionBudget) -> preemption.Candidate | str:
-    decided = cycle.decide(pod, made, ORDER, Random(1))
+    decided = cycle.decide(pod, made, PROFILE, Random(1))
     assert isinstance(decided, cycle.Unplaced)
     before = made.requested.copy()
-    found = preemption.plan(pod, decided, made, ORDER, budgets)
+    found = preemption.plan(pod, decided, made, PROFILE, budgets)
     assert (made.requested == before).all()
     return found if isinstance(found, preemption.Candidate) else found.message
 

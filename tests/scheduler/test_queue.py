@@ -13,13 +13,23 @@ from tests.scheduler.objects import facts, pod
 GONE = Event(Kind.POD_GONE)
 
 
-def helpful(plugin: str, event: Event, pod: PodFacts) -> bool:
-    return plugin == "Fit" and event.kind is Kind.POD_GONE
+class Advice:
+    def key(self, pod: PodFacts, since_s: float) -> tuple[float, ...]:
+        return (-pod.priority, since_s)
+
+    def gate(self, pod: PodFacts) -> str:
+        return "SchedulingGates" if pod.spec.schedulingGates else ""
+
+    def hears(self, plugin: str, kind: Kind) -> bool:
+        return kind is Kind.POD_GONE
+
+    def may_help(self, plugin: str, event: Event, pod: PodFacts) -> bool:
+        return plugin == "Fit"
 
 
 async def test_higher_priority_first_then_older() -> None:
     clock = FakeClock()
-    queue = Queue(clock, helpful)
+    queue = Queue(clock, Advice())
     queue.add(facts("a"))
     await clock.advance(1)
     queue.add(facts("b"))
@@ -29,7 +39,7 @@ async def test_higher_priority_first_then_older() -> None:
 
 async def test_a_rejected_pod_waits_for_an_event_that_helps_and_for_its_backoff() -> None:
     clock = FakeClock()
-    queue = Queue(clock, helpful)
+    queue = Queue(clock, Advice())
     queue.add(facts("a"))
     queue.retry(await queue.pop(), {"Fit"})
     popped = asyncio.ensure_future(queue.pop())
@@ -50,7 +60,7 @@ async def test_a_rejected_pod_waits_for_an_event_that_helps_and_for_its_backoff(
 
 async def test_an_event_during_the_try_is_not_missed() -> None:
     clock = FakeClock()
-    queue = Queue(clock, helpful)
+    queue = Queue(clock, Advice())
     queue.add(facts("a"))
     waiting = await queue.pop()
     queue.move(GONE)
@@ -62,7 +72,7 @@ async def test_an_event_during_the_try_is_not_missed() -> None:
 
 async def test_errors_are_tried_again_by_backoff_alone() -> None:
     clock = FakeClock()
-    queue = Queue(clock, helpful)
+    queue = Queue(clock, Advice())
     queue.add(facts("a"))
     queue.retry(await queue.pop(), ())
     again = asyncio.ensure_future(queue.pop())
@@ -72,10 +82,10 @@ async def test_errors_are_tried_again_by_backoff_alone() -> None:
 
 async def test_gates_hold_a_pod_back_until_they_are_gone() -> None:
     clock = FakeClock()
-    queue = Queue(clock, helpful)
+    queue = Queue(clock, Advice())
     gated = pod("a", schedulingGates=[core_v1.PodSchedulingGate(name="g")])
     queue.add(facts_of(gated))
-    assert queue.counts() == {"active": 0, "backoff": 0, "unschedulable": 0, "gated": 1}
+    assert queue.counts() == {"active": 0, "backoff": 0, "unschedulable": 0, "gated": 1, "in flight": 0}
     queue.move(GONE)
     assert gated.spec
     queue.add(facts_of(replace(gated, spec=replace(gated.spec, schedulingGates=None))))
@@ -84,7 +94,7 @@ async def test_gates_hold_a_pod_back_until_they_are_gone() -> None:
 
 async def test_a_removed_pod_is_not_popped() -> None:
     clock = FakeClock()
-    queue = Queue(clock, helpful)
+    queue = Queue(clock, Advice())
     queue.add(facts("a"))
     queue.add(facts("b"))
     queue.remove("uid-a")
@@ -93,7 +103,7 @@ async def test_a_removed_pod_is_not_popped() -> None:
 
 async def test_after_five_minutes_a_pod_is_tried_all_the_same() -> None:
     clock = FakeClock()
-    queue = Queue(clock, helpful)
+    queue = Queue(clock, Advice())
     queue.add(facts("a"))
     queue.retry(await queue.pop(), {"Other"})
     again = asyncio.ensure_future(queue.pop())

@@ -6,7 +6,7 @@ under it and no copy is made. Pods whose binding is under way count as if they r
 Upstream counterpart: pkg/scheduler/backend/cache and its Snapshot (v1.37).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from lightkube.models import core_v1
 
 from knarr.scheduler import podfacts
+from knarr.scheduler.census import Censuses, Counts, Sort
 from knarr.scheduler.podfacts import PodFacts
 
 Rows = npt.NDArray[np.intp]
@@ -23,11 +24,22 @@ Ids = npt.NDArray[np.int32]
 ABSENT = 0
 """The id of a label value that is not there."""
 
+CHANGES = 100_000
+"""Most changes of rows that are remembered; what was worked out before is worked out anew."""
+
 TaintKey = tuple[str, str, str]
 
 
 class Cluster:
-    """Nodes in rows, resources, taints and labels in columns."""
+    """Nodes in rows, resources, taints and labels in columns.
+
+    Attributes:
+        index: The row of each node.
+        located: The row of each pod.
+        censuses: What is counted of the pods.
+        epoch: Grows when nodes change, or when too many pods have come and gone to remember which rows they changed.
+        changes: The rows on which pods came or went since the epoch began.
+    """
 
     def __init__(self) -> None:
         self.index: dict[str, int] = {}
@@ -45,15 +57,15 @@ class Cluster:
         self.taints: list[core_v1.Taint] = []
         self.tainted = np.zeros((0, 0), np.bool_)
         self.images: dict[str, dict[int, int]] = {}
-        self.anti_affine: dict[str, PodFacts] = {}
-        self.affine: dict[str, PodFacts] = {}
+        self.censuses = Censuses()
+        self.epoch = 0
+        self.changes: list[int] = []
         self.located: dict[str, int] = {}
         self._taint_columns: dict[TaintKey, int] = {}
         self._labels: dict[str, Ids] = {}
         self._value_ids: dict[str, int] = {}
         self.values: list[str] = [""]
         self._row_images: list[list[str]] = []
-        self._by_namespace: dict[str, dict[str, PodFacts]] = {}
         self._free: list[int] = []
 
     def __len__(self) -> int:
@@ -66,6 +78,7 @@ class Cluster:
     def set_node(self, node: core_v1.Node) -> None:
         """Take in a node as it is now."""
         assert node.metadata and node.spec
+        self.epoch += 1
         row = self._row(node.metadata.name or "")
         self.nodes[row] = node
         self.live[row] = True
@@ -88,6 +101,7 @@ class Cluster:
         row = self.index.get(name)
         if row is None:
             return
+        self.epoch += 1
         self.nodes[row] = None
         self.live[row] = False
         self._set_images(row, ())
@@ -95,17 +109,22 @@ class Cluster:
 
     def add_pod(self, facts: PodFacts, node_name: str) -> None:
         """Count a pod on a node, in place of what was known of it."""
-        self.remove_pod(facts.uid)
+        known = self.known(facts.uid)
+        if known is not None:
+            row = self.located[facts.uid]
+            if self.names[row] == node_name and known.requests is facts.requests and not facts.is_terminating:
+                self.pods[row][facts.uid] = facts  # only its status is another
+                return
+            self.remove_pod(facts.uid)
         row = self._row(node_name)
         self.located[facts.uid] = row
         self.pods[row][facts.uid] = facts
-        self._by_namespace.setdefault(facts.namespace, {})[facts.uid] = facts
         self._count(row, facts, 1)
-        affinity = facts.spec.affinity
-        if affinity is not None and (affinity.podAffinity or affinity.podAntiAffinity):
-            self.affine[facts.uid] = facts
-            if affinity.podAntiAffinity and affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution:
-                self.anti_affine[facts.uid] = facts
+
+    def known(self, uid: str) -> PodFacts | None:
+        """Return what is known of a pod that is on a node."""
+        row = self.located.get(uid)
+        return None if row is None else self.pods[row][uid]
 
     def remove_pod(self, uid: str) -> PodFacts | None:
         """Take a pod off its node; returns what was known of it."""
@@ -113,21 +132,18 @@ class Cluster:
         if row is None:
             return None
         facts = self.pods[row].pop(uid)
-        place = self._by_namespace[facts.namespace]
-        del place[uid]
-        if not place:
-            del self._by_namespace[facts.namespace]
         self._count(row, facts, -1)
-        self.affine.pop(uid, None)
-        self.anti_affine.pop(uid, None)
         if not self.live[row]:
             self._release(row)
         return facts
 
-    def pods_in(self, namespaces: Iterable[str] | None) -> Iterable[PodFacts]:
-        """Yield the pods on nodes in some namespaces, or in all for None."""
-        for namespace in self._by_namespace if namespaces is None else namespaces:
-            yield from self._by_namespace.get(namespace, {}).values()
+    def count(self, *sorts: Sort, with_terminating: bool = True) -> Counts:
+        """Return how many of the pods that are of all sorts each row has; not to be changed."""
+        return self.censuses.count(sorts, self._located(), with_terminating=with_terminating)
+
+    def _located(self) -> Iterator[tuple[PodFacts, int]]:
+        for uid, row in self.located.items():
+            yield self.pods[row][uid], row
 
     def label_ids(self, key: str) -> Ids:
         """Return for each row the id of its value of a label, ABSENT where it has none."""
@@ -153,6 +169,11 @@ class Cluster:
             self.requested[row, column] += sign * value
         self.scored[row] += (sign * facts.cpu_score, sign * facts.memory_score)
         self.pods_count[row] += sign
+        self.censuses.add(facts, row, sign)
+        self.changes.append(row)
+        if len(self.changes) > CHANGES:
+            self.changes.clear()
+            self.epoch += 1
 
     def _row(self, name: str) -> int:
         row = self.index.get(name)
@@ -191,6 +212,7 @@ class Cluster:
         self.live, self.unschedulable = _taller(self.live, new), _taller(self.unschedulable, new)
         self._labels = {key: _taller(ids, new) for key, ids in self._labels.items()}
         self._free += range(new - 1, old - 1, -1)
+        self.censuses.resize(new)
 
     def _column(self, resource: str) -> int:
         column = self.columns.get(resource)

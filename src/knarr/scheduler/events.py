@@ -20,6 +20,12 @@ class Kind(Enum):
     POD_UPDATED = "assigned pod updated"
     POD_GONE = "assigned pod gone"
     STORAGE = "volume or claim changed"
+    RESOURCE_CLAIMS = "resource claim, slice or class changed"
+    GROUP = "a pod group, or a pod of one, came or changed"
+
+
+NODE_EVENTS = frozenset({Kind.NODE_ADDED, Kind.NODE_UPDATED})
+POD_EVENTS = frozenset({Kind.POD_ADDED, Kind.POD_UPDATED, Kind.POD_GONE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class Event:
         kind: What.
         node: The node as it is now, for node events.
         old_node: As it was, for NODE_UPDATED.
-        pod: The assigned pod, for pod events.
+        pod: The assigned pod, for pod events; the pod that came, for GROUP.
     """
 
     kind: Kind

@@ -4,11 +4,13 @@ Upstream counterpart: pkg/scheduler/framework PodInfo; k8s.io/component-helpers/
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import msgspec
 from lightkube.models import core_v1
 
 from knarr.api import amounts
+from knarr.scheduler import terms
 
 CPU, MEMORY, EPHEMERAL = "cpu", "memory", "ephemeral-storage"
 DEFAULT_CPU_MILLIS = 100
@@ -38,6 +40,8 @@ class PodFacts:
         memory_score: The same in bytes.
         ports: Host ports.
         images: Images of all containers.
+        terms: What it wants of other pods.
+        signature: Equal for pods that fare alike everywhere.
     """
 
     pod: core_v1.Pod
@@ -51,6 +55,8 @@ class PodFacts:
     memory_score: int
     ports: Sequence[Port]
     images: Sequence[str]
+    terms: Sequence[terms.Term]
+    signature: bytes
 
     @property
     def spec(self) -> core_v1.PodSpec:
@@ -76,20 +82,39 @@ def of(pod: core_v1.Pod) -> PodFacts:
         for port in container.ports or ()
         if port.hostPort
     ]
+    requests = _requests(spec, {})
     scored = _requests(spec, {CPU: DEFAULT_CPU_MILLIS, MEMORY: DEFAULT_MEMORY_BYTES})
+    images = [container.image or "" for container in containers]
+    namespace, labels = pod.metadata.namespace or "", pod.metadata.labels or {}
     return PodFacts(
         pod=pod,
         uid=pod.metadata.uid or "",
-        namespace=pod.metadata.namespace or "",
+        namespace=namespace,
         name=pod.metadata.name or "",
-        labels=pod.metadata.labels or {},
+        labels=labels,
         priority=spec.priority or 0,
-        requests=_requests(spec, {}),
+        requests=requests,
         cpu_score=scored.get(CPU, 0),
         memory_score=scored.get(MEMORY, 0),
         ports=ports,
-        images=[container.image or "" for container in containers],
+        images=images,
+        terms=terms.of(spec, namespace, labels),
+        signature=_signature(spec, (namespace, labels, requests, scored, ports, images)),
     )
+
+
+def again(known: PodFacts, pod: core_v1.Pod) -> PodFacts:
+    """Return the facts of a pod that was known before: worked out anew only if what may change of a pod has."""
+    assert pod.spec and pod.metadata
+    if known.spec.containers == pod.spec.containers and known.labels == (pod.metadata.labels or {}):
+        return replace(known, pod=pod)
+    return of(pod)
+
+
+def _signature(spec: core_v1.PodSpec, more: tuple[object, ...]) -> bytes:
+    # Volumes are left out: most pods have one for their token, named at random. The plugins that look at volumes are not local.
+    parts = (spec.schedulerName, spec.nodeName, spec.nodeSelector, spec.affinity, spec.tolerations)
+    return msgspec.json.encode((parts, spec.topologySpreadConstraints, more))
 
 
 def amount(resource: str, quantity: str | int | float) -> int:

@@ -13,15 +13,15 @@ from lightkube.models import policy_v1
 from knarr.control import selectors
 from knarr.scheduler.cluster import Cluster, Rows
 from knarr.scheduler.cycle import Unplaced, apply_filters, fit_message
-from knarr.scheduler.plugins.order import Order
 from knarr.scheduler.podfacts import PodFacts
+from knarr.scheduler.profile import Profile
 
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
 NO_VICTIMS = "No preemption victims found for incoming pod"
 NEVER = "not eligible due to preemptionPolicy=Never."
 TERMINATING = "not eligible due to a terminating pod on the nominated node."
 CANDIDATES = 100
-"""Most nodes that are looked at."""
+"""Most candidates that are compared, unless configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,26 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Preemption is of no use."""
+    """Preemption is of no use.
+
+    Attributes:
+        message: Why.
+        keeps: Whether the pod keeps the node for which it has displaced others before.
+    """
 
     message: str
+    keeps: bool = False
 
 
 def plan(
     pod: PodFacts,
     unplaced: Unplaced,
     cluster: Cluster,
-    order: Order,
+    profile: Profile,
     budgets: Sequence[policy_v1.PodDisruptionBudget],
     *,
     nominated: str = "",
+    limit: int = CANDIDATES,
 ) -> Candidate | Refused:
     """Decide whom to displace.
 
@@ -61,25 +68,26 @@ def plan(
         pod: Found no node.
         unplaced: Why.
         cluster: Is changed while simulating, and left as it was.
-        order: The filters.
+        profile: The filters.
         budgets: Protect pods as far as possible.
         nominated: The node for which the pod has displaced others before.
+        limit: Most candidates that are compared.
     """
     if pod.spec.preemptionPolicy == "Never":
         return Refused(NEVER)
     if nominated in cluster.index:
         there = cluster.pods[cluster.index[nominated]].values()
         if any(other.is_terminating and other.priority < pod.priority for other in there):
-            return Refused(TERMINATING)
+            return Refused(TERMINATING, keeps=True)
     reasons: Counter[str] = Counter()
     if unplaced.total > len(unplaced.preemptible):
         reasons[NOT_HELPFUL] = unplaced.total - len(unplaced.preemptible)
     candidates = []
     for row in unplaced.preemptible:
-        found = _simulate(pod, cluster, order, int(row), budgets)
+        found = _simulate(pod, cluster, profile, int(row), budgets)
         if isinstance(found, Candidate):
             candidates.append(found)
-            if len(candidates) >= CANDIDATES:
+            if len(candidates) >= limit:
                 break
         else:
             reasons.update(found)
@@ -89,7 +97,7 @@ def plan(
 
 
 def _simulate(
-    pod: PodFacts, cluster: Cluster, order: Order, row: int, budgets: Sequence[policy_v1.PodDisruptionBudget]
+    pod: PodFacts, cluster: Cluster, profile: Profile, row: int, budgets: Sequence[policy_v1.PodDisruptionBudget]
 ) -> Candidate | Iterable[str]:
     """Remove all pods of lower priority, then give back as many as possible, the most important first."""
     lower = [other for other in cluster.pods[row].values() if other.priority < pod.priority]
@@ -101,7 +109,7 @@ def _simulate(
     for other in lower:
         cluster.remove_pod(other.uid)
     try:
-        filtered = apply_filters(pod, cluster, order, rows)
+        filtered = apply_filters(pod, cluster, profile, rows)
         if not len(filtered.rows):
             return [*filtered.reasons]
         protected, free = _split(lower, budgets)
@@ -109,7 +117,7 @@ def _simulate(
         violations = 0
         for other in [*sorted(protected, key=_importance), *sorted(free, key=_importance)]:
             cluster.add_pod(other, node)
-            if len(apply_filters(pod, cluster, order, rows).rows):
+            if len(apply_filters(pod, cluster, profile, rows).rows):
                 del removed[other.uid]
                 continue
             cluster.remove_pod(other.uid)

@@ -1,49 +1,59 @@
 """The scheduler: finds a node for each pod that has none.
 
-Informers keep `cluster` and `queue` up to date; one loop takes pods from the queue and decides; binding and telling happen beside it, the
+`watching` keeps `cluster` and `queue` up to date; one loop takes pods from the queue and decides; binding and telling happen beside it, the
 pod meanwhile counting as if it ran on its node.
 
-Upstream counterpart: pkg/scheduler (scheduler.go, schedule_one.go, eventhandlers.go; v1.37).
+Upstream counterpart: pkg/scheduler (scheduler.go, schedule_one.go; v1.37).
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from typing import Any
 
-from lightkube.models import core_v1, policy_v1, storage_v1
+from lightkube.models import core_v1
 
 from knarr.api import errors
-from knarr.client import DeleteOptions, PatchType, subresources
+from knarr.client import DeleteOptions
 from knarr.control import Context
-from knarr.control import events as recording
 from knarr.kit import metrics
+from knarr.kit.backoff import Curve
 from knarr.kit.tasks import Supervisor
-from knarr.scheduler import cycle, podfacts, preemption
+from knarr.scheduler import cycle, preemption
+from knarr.scheduler.binding import Binder, Stopped, WaitingPod, WaitingPods
 from knarr.scheduler.cluster import Cluster
+from knarr.scheduler.configuration import Settings
+from knarr.scheduler.equivalence import Memory
 from knarr.scheduler.events import Event, Kind
-from knarr.scheduler.kinship import Kinship
-from knarr.scheduler.plugins import order, volume_binding
+from knarr.scheduler.extenders import Extenders
+from knarr.scheduler.framework import State
+from knarr.scheduler.nominator import Nominator
 from knarr.scheduler.podfacts import PodFacts
+from knarr.scheduler.profile import Profile
 from knarr.scheduler.queue import Queue, Waiting
+from knarr.scheduler.telling import Teller
+from knarr.scheduler.watching import Watching
 
-NAME = "default-scheduler"
-UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
-CLAIMS_TIMEOUT_S = 600.0
-CLAIMS_POLL_S = 0.1
-AFTER_DRA = "no new claims to deallocate, preemption: "
-"""What the PostFilter of dynamic resources says before preemption has its word."""
+IN_FLIGHT = 256
+"""Most bindings at a time: enough for the store to write many together."""
 
 _ATTEMPTS = metrics.PROCESS.counter(
     "scheduler_schedule_attempts_total", "Number of attempts to schedule pods, by the result.", ("result", "profile")
 )  # fmt: skip
+_BUCKETS = tuple(0.001 * 2**step for step in range(15))
 _DURATION = metrics.PROCESS.histogram(
     "scheduler_scheduling_attempt_duration_seconds",
     "Scheduling attempt latency in seconds (scheduling algorithm + binding)",
-    tuple(0.001 * 2**step for step in range(15)),
+    _BUCKETS,
     ("result", "profile"),
 )
+_ALGORITHM = metrics.PROCESS.histogram(
+    "scheduler_scheduling_algorithm_duration_seconds", "Scheduling algorithm latency in seconds", _BUCKETS
+).labels()
+_PREEMPTED = metrics.PROCESS.histogram(
+    "scheduler_preemption_victims", "Number of selected preemption victims", (1, 2, 4, 8, 16, 32, 64)
+).labels()
 _PENDING = metrics.PROCESS.gauge("scheduler_pending_pods", "Number of pending pods, by the queue type.", ("queue",))
 
 logger = logging.getLogger(__name__)
@@ -55,276 +65,270 @@ class Scheduler:
     Args:
         context: Client, informers, clock and chance.
         supervisor: Looks after bindings.
-        name: Takes the pods whose spec.schedulerName is this.
+        settings: The configuration; None means upstream's defaults.
+
+    Raises:
+        BadConfiguration: a plugin does not exist or refuses its arguments.
     """
 
-    def __init__(self, context: Context, supervisor: Supervisor, *, name: str = NAME) -> None:
+    def __init__(self, context: Context, supervisor: Supervisor, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
         self._client = context.client
-        self._informers = context.informers.view()
         self._random = context.random
-        self._recorder = recording.Recorder(context.client, name, clock=context.clock)
         self._clock = context.clock
         self._supervisor = supervisor
-        self._name = name
         self._cluster = Cluster()
-        self._nominated: dict[str, tuple[PodFacts, str]] = {}
-        self._namespaces = self._informers.of(core_v1.Namespace)
-        self._budgets = self._informers.of(policy_v1.PodDisruptionBudget)
-        self._claims = self._informers.of(core_v1.PersistentVolumeClaim)
-        self._volumes = self._informers.of(core_v1.PersistentVolume)
-        self._classes = self._informers.of(storage_v1.StorageClass)
-        storage = volume_binding.Storage(
-            self._claims.get, lambda name: self._volumes.get("", name), lambda name: self._classes.get("", name)
-        )
-        self._order = order.default(self._namespace_labels, storage, Kinship(self._informers).selector_of)
-        self._filters = {plugin.name: plugin for plugin in self._order.filters}
-        self._queue = Queue(context.clock, self._may_help)
-        self._nodes = self._informers.of(core_v1.Node)
-        self._pods = self._informers.of(core_v1.Pod, field_selector=UNFINISHED)
-        self._nodes.on_change(self._observe_node)
-        self._pods.on_change(self._observe_pod)
-        for informer in (self._claims, self._volumes, self._classes):
-            informer.on_change(self._observe_storage)
+        self._memory = Memory()
+        self._nominator = Nominator(self._cluster)
+        self._waiting = WaitingPods()
+        self._extenders = Extenders(settings.extenders)
+        backoff = Curve(first_s=settings.initial_backoff_s, limit_s=settings.max_backoff_s)
+        self._queue = Queue(context.clock, self, backoff)
+        self._watching = Watching(context, self._cluster, self._queue, self._nominator, self._waiting)
+        tools = self._watching.tools()
+        self._profiles = {one.name: one.build(tools) for one in settings.profiles}
+        self._watching.watch(frozenset(self._profiles))
+        self._binders = {
+            name: Binder(profile, self._waiting, self._extenders, self._clock)
+            for name, profile in self._profiles.items()
+        }
+        self._tellers = {
+            name: Teller(self._client, self._clock, name, lambda: self._queue.has_active) for name in self._profiles
+        }
+        self._places = asyncio.Semaphore(IN_FLIGHT)
+        self._attempts = {
+            (result, name): (_ATTEMPTS.labels(result, name), _DURATION.labels(result, name))
+            for result in ("scheduled", "unschedulable", "error")
+            for name in self._profiles
+        }
+        self._pending = {place: _PENDING.labels(place) for place in ("active", "backoff", "unschedulable", "gated")}
 
     async def run(self) -> None:
         """Place pods until cancelled."""
-        await self._informers.wait_synced()
-        while True:
-            waiting = await self._queue.pop()
-            try:
-                self._try(waiting)
-            except Exception as err:  # a border: one pod that trips a plugin must not keep the others waiting
-                logger.error("%s/%s cannot be tried", waiting.facts.namespace, waiting.facts.name, exc_info=err)
-                self._queue.retry(waiting, ())
-            for place, count in self._queue.counts().items():
-                _PENDING.labels(place).set(count)
-            await asyncio.sleep(0)  # the events of what was decided come first
+        await self._watching.wait_synced()
+        telling = [asyncio.ensure_future(teller.run()) for teller in self._tellers.values()]
+        try:
+            while True:
+                await self._places.acquire()
+                self._places.release()
+                waiting = await self._queue.pop()
+                await self._guarded(waiting)
+                for place, gauge in self._pending.items():
+                    gauge.set(self._queue.counts()[place])
+                if not self._queue.has_active:
+                    for teller in self._tellers.values():
+                        teller.idle()
+                await asyncio.sleep(0)  # the events of what was decided come first
+        finally:
+            for task in telling:
+                task.cancel()
+            await self._extenders.aclose()
 
-    def _try(self, waiting: Waiting) -> None:
-        pod = waiting.facts
-        began = time.perf_counter()
-        with self._with_nominated(pod):
-            decided = cycle.decide(pod, self._cluster, self._order, self._random)
-        if isinstance(decided, cycle.Placed):
-            self._cluster.add_pod(pod, decided.node)
-            self._supervisor.once(f"bind {pod.namespace}/{pod.name}", self._bind(waiting, decided.node, began))
-            return
-        result = "unschedulable"
-        _ATTEMPTS.labels(result, self._name).add()
-        _DURATION.labels(result, self._name).observe(time.perf_counter() - began)
-        self._give_up(waiting, decided)
+    def key(self, pod: PodFacts, since_s: float) -> tuple[Any, ...]:
+        """Return the key by which pods to be tried are sorted."""
+        return self._profile(pod).queue_sort.less(pod, since_s)
 
-    def _give_up(self, waiting: Waiting, unplaced: cycle.Unplaced) -> None:
-        pod = waiting.facts
-        nominated = self._nominated.get(pod.uid, (pod, ""))[1]
-        node = ""
-        after = ""
-        if unplaced.total:
-            with self._with_nominated(pod):
-                found = preemption.plan(
-                    pod, unplaced, self._cluster, self._order, self._budgets.list(), nominated=nominated
-                )
-            if isinstance(found, preemption.Candidate):
-                node = found.node
-                self._nominated[pod.uid] = (pod, node)
-                self._supervisor.once(f"preempt for {pod.namespace}/{pod.name}", self._preempt(pod, found))
-            else:
-                after = AFTER_DRA + found.message
-                if found.message != preemption.TERMINATING:
-                    self._nominated.pop(pod.uid, None)
-        self._queue.retry(waiting, unplaced.plugins or tuple(self._filters))
-        keep = node or self._nominated.get(pod.uid, (pod, ""))[1]
-        self._tell_failure(pod, "Unschedulable", unplaced.message(after), keep)
+    def gate(self, pod: PodFacts) -> str:
+        """Return the plugin that does not let a pod be tried yet; empty if none minds."""
+        for plugin in self._profile(pod).pre_enqueues:
+            if plugin.pre_enqueue(pod) is not None:
+                return plugin.name
+        return ""
 
-    async def _bind(self, waiting: Waiting, node: str, began: float) -> None:
+    def hears(self, plugin: str, kind: Kind) -> bool:
+        """Tell whether events of a kind can help pods that the named plugin rejected; one that does not say hears all."""
+        for profile in self._profiles.values():
+            found = profile.plugins.get(plugin)
+            if found is not None and kind in getattr(found, "events", (kind,)):
+                return True
+        return False
+
+    def may_help(self, plugin: str, event: Event, pod: PodFacts) -> bool:
+        """Tell whether an event may help a pod that the named plugin rejected."""
+        ask = getattr(self._profile(pod).plugins.get(plugin), "may_help", None)
+        return bool(ask(event, pod)) if ask is not None else True
+
+    def _profile(self, pod: PodFacts) -> Profile:
+        return self._profiles[pod.spec.schedulerName or next(iter(self._profiles))]
+
+    async def _guarded(self, waiting: Waiting) -> None:
         pod = waiting.facts
         try:
-            await self._bind_claims(pod, node)
-            await subresources.bind(self._client, pod.pod, node)
+            await self._try(waiting)
         except errors.StatusError as err:
-            self._cluster.remove_pod(pod.uid)
-            self._queue.move(Event(Kind.POD_GONE, pod=pod))
-            if isinstance(err, errors.NotFound):
-                self._queue.remove(pod.uid)
-                return
-            self._queue.retry(waiting, ())
-            if isinstance(err, errors.Conflict):
-                return  # it has a node already: its own events will tell before it is tried again
-            _ATTEMPTS.labels("error", self._name).add()
-            self._tell_failure(pod, "SchedulerError", f"binding rejected: {err}", "")
+            self._failed(waiting, f"{err}")
+        except Exception as err:  # a border: one pod that trips a plugin must not keep the others waiting
+            logger.error("%s/%s cannot be tried", pod.namespace, pod.name, exc_info=err)
+            self._failed(waiting, f"{type(err).__name__}: {err}")
+
+    async def _try(self, waiting: Waiting) -> None:
+        pod, began = waiting.facts, time.perf_counter()
+        profile, state = self._profile(pod), State()
+        with self._nominator.counted(pod):
+            decided: cycle.Placed | cycle.Unplaced
+            if self._extenders.interested(pod):
+                decided = await self._decide_with_extenders(pod, profile, state)
+            else:
+                decided = cycle.decide(pod, self._cluster, profile, self._random, memory=self._memory, state=state)
+        _ALGORITHM.observe(time.perf_counter() - began)
+        if isinstance(decided, cycle.Unplaced):
+            self._count("unschedulable", profile, began)
+            self._give_up(waiting, decided)
             return
-        self._nominated.pop(pod.uid, None)
+        self._cluster.add_pod(pod, decided.node)
+        binder = self._binders[profile.name]
+        permit: Stopped | WaitingPod | None = binder.reserve(pod, decided.node, state)
+        if permit is None:
+            permit = binder.permit(pod, decided.node, state)
+        if isinstance(permit, Stopped):
+            self._stopped(waiting, decided.node, state, permit)
+            return
+        binding = self._bind(waiting, decided.node, state, permit, began=began)
+        self._supervisor.once("bind", binding)
+
+    async def _decide_with_extenders(
+        self, pod: PodFacts, profile: Profile, state: State
+    ) -> cycle.Placed | cycle.Unplaced:
+        found = cycle.find(pod, self._cluster, profile, self._memory, state)
+        if isinstance(found, cycle.Unplaced):
+            return found
+        rows, reasons = await self._extenders.filter(pod, self._cluster, found.rows)
+        if not len(rows):
+            total = len(self._cluster)
+            everyone = reasons or {"node(s) refused by an extender": total}
+            return cycle.Unplaced(total, everyone, frozenset(), rows)
+        left = cycle.Found(rows, found.answers)
+        total_scores = cycle.rate(pod, self._cluster, profile, left)
+        total_scores = total_scores + await self._extenders.prioritize(pod, self._cluster, rows)
+        return cycle.Placed(self._cluster.names[cycle.pick(rows, total_scores, self._random)])
+
+    def _give_up(self, waiting: Waiting, unplaced: cycle.Unplaced) -> None:
+        pod, profile = waiting.facts, self._profile(waiting.facts)
+        node, said = "", []
+        if unplaced.total:
+            with self._nominator.counted(pod):
+                for plugin in profile.postfilters:
+                    before = self._nominator.node_of(pod.uid)
+                    found = plugin.postfilter(pod, unplaced, self._cluster, profile, before)
+                    if isinstance(found, preemption.Candidate):
+                        node = found.node
+                        break
+                    said.append(found.message)
+                    if not found.keeps:
+                        self._nominator.forget(pod.uid)
+        if node:
+            said = []
+            assert isinstance(found, preemption.Candidate)
+            for lesser in self._nominator.lesser_on(node, pod.priority):
+                self._nominator.forget(lesser.uid)
+                self._write(lesser, "", "", "")
+            self._nominator.nominate(pod, node)
+            _PREEMPTED.observe(len(found.victims))
+            self._supervisor.once(f"preempt for {pod.namespace}/{pod.name}", self._preempt(pod, found))
+        self._queue.retry(waiting, unplaced.plugins or tuple(plugin.name for plugin in profile.filters))
+        message = unplaced.message(", ".join(said))
+        self._tell_failure(pod, "Unschedulable", message)
+
+    def _tell_failure(self, pod: PodFacts, reason: str, message: str) -> None:
+        self._tellers[self._profile(pod).name].failed(pod, message)
+        self._write(pod, reason, message, self._nominator.node_of(pod.uid))
+
+    def _write(self, pod: PodFacts, reason: str, message: str, nominated: str) -> None:
+        current = self._watching.pod(pod.namespace, pod.name)
+        teller = self._tellers[self._profile(pod).name]
+        if not reason and current is not None and current.status:
+            for one in current.status.conditions or ():
+                if one.type == "PodScheduled":
+                    reason, message = one.reason or "", one.message or ""
+        writing = teller.write_failure(current, pod, reason=reason, message=message, nominated=nominated)
+        self._supervisor.once(f"status of {pod.namespace}/{pod.name}", writing)
+
+    async def _bind(
+        self, waiting: Waiting, node: str, state: State, permit: WaitingPod | None, *, began: float
+    ) -> None:
+        pod, profile = waiting.facts, self._profile(waiting.facts)
+        binder = self._binders[profile.name]
+        try:
+            if permit is None:
+                async with self._places:
+                    stopped = await binder.run(pod, node, state, None)
+            else:
+                stopped = await binder.run(pod, node, state, permit)
+        except errors.NotFound:
+            self._undo(pod, node, state)
+            self._queue.remove(pod.uid)
+            return
+        except errors.Conflict as err:
+            self._undo(pod, node, state)
+            logger.debug("binding of %s/%s: %s", pod.namespace, pod.name, err)
+            self._queue.retry(waiting, ())  # it has a node already: its own events will tell before it is tried again
+            return
+        except errors.StatusError as err:
+            self._undo(pod, node, state)
+            self._failed(waiting, f"binding rejected: {err}")
+            return
+        except Exception as err:  # a border: what a plugin raises must not leave the pod counted for good
+            logger.error("%s/%s cannot be bound", pod.namespace, pod.name, exc_info=err)
+            self._undo(pod, node, state)
+            self._failed(waiting, f"{type(err).__name__}: {err}")
+            return
+        if stopped is not None:
+            self._stopped(waiting, node, state, stopped)
+            return
+        self._nominator.forget(pod.uid)
         self._queue.remove(pod.uid)
-        _ATTEMPTS.labels("scheduled", self._name).add()
-        _DURATION.labels("scheduled", self._name).observe(time.perf_counter() - began)
-        text = f"Successfully assigned {pod.namespace}/{pod.name} to {node}"
-        self._recorder.event(pod.pod, recording.NORMAL, "Scheduled", text, action="Binding")
+        self._count("scheduled", profile, began)
+        self._tellers[profile.name].placed(pod, node)
 
-    async def _bind_claims(self, pod: PodFacts, node: str) -> None:
-        """Tell the claims that waited for it which node was chosen, and wait until each has its volume."""
-        waiting = self._order.volumes.waiting(pod)
-        for claim in waiting:
-            assert claim.metadata
-            body = {"metadata": {"annotations": {volume_binding.SELECTED_NODE: node}}}
-            await self._client.patch(
-                core_v1.PersistentVolumeClaim,
-                claim.metadata.name or "",
-                body,
-                PatchType.MERGE,
-                namespace=pod.namespace,
-            )
-        deadline_s = self._clock.monotonic_s() + CLAIMS_TIMEOUT_S
-        while self._order.volumes.waiting(pod):
-            if self._clock.monotonic_s() > deadline_s:
-                raise errors.ServerTimeout("binding volumes: context deadline exceeded")
-            await self._clock.sleep(CLAIMS_POLL_S)
+    def _failed(self, waiting: Waiting, message: str) -> None:
+        """Note an error, which the next try may not meet."""
+        pod = waiting.facts
+        self._queue.retry(waiting, ())
+        self._attempts["error", self._profile(pod).name][0].add()
+        self._tell_failure(pod, "SchedulerError", message)
 
-    def _tell_failure(self, pod: PodFacts, reason: str, message: str, nominated: str) -> None:
-        self._recorder.event(pod.pod, recording.WARNING, "FailedScheduling", message, action="Scheduling")
-        self._supervisor.once(f"status of {pod.namespace}/{pod.name}", self._write(pod, reason, message, nominated))
+    def _stopped(self, waiting: Waiting, node: str, state: State, stopped: Stopped) -> None:
+        """Note that a plugin stopped the pod after a node was found."""
+        pod = waiting.facts
+        self._undo(pod, node, state)
+        self._queue.retry(waiting, (stopped.plugin,) if stopped.plugin else ())
+        total = len(self._cluster)
+        message = f"0/{total} nodes are available: {stopped.reason}."
+        self._tell_failure(pod, "Unschedulable", message)
 
-    async def _write(self, pod: PodFacts, reason: str, message: str, nominated: str) -> None:
-        current = self._pods.get(pod.namespace, pod.name)
-        status = current.status if current is not None and current.status else core_v1.PodStatus()
-        before = next((one for one in status.conditions or () if one.type == "PodScheduled"), None)
-        stands = before is not None and (before.status, before.reason, before.message) == ("False", reason, message)
-        if stands and (status.nominatedNodeName or "") == nominated:
-            return
-        condition = core_v1.PodCondition(type="PodScheduled", status="False", reason=reason, message=message)
-        is_new = before is None or before.status != "False"
-        condition.lastTransitionTime = (
-            self._clock.now().replace(microsecond=0) if before is None or is_new else before.lastTransitionTime
-        )
-        body: dict[str, object] = {"status": {"conditions": [condition]}, "metadata": {"uid": pod.uid}}
-        if (status.nominatedNodeName or "") != nominated:
-            body["status"] = {"conditions": [condition], "nominatedNodeName": nominated or None}
-        with contextlib.suppress(errors.NotFound, errors.Conflict):
-            await self._client.patch(
-                core_v1.Pod, pod.name, body, PatchType.STRATEGIC, namespace=pod.namespace, subresource="status"
-            )
+    def _undo(self, pod: PodFacts, node: str, state: State) -> None:
+        self._cluster.remove_pod(pod.uid)
+        self._binders[self._profile(pod).name].unreserve(pod, node, state)
+        self._queue.move(Event(Kind.POD_GONE, pod=pod))
+
+    def _count(self, result: str, profile: Profile, began: float) -> None:
+        attempts, duration = self._attempts[result, profile.name]
+        attempts.add()
+        duration.observe(time.perf_counter() - began)
 
     async def _preempt(self, pod: PodFacts, candidate: preemption.Candidate) -> None:
-        condition = core_v1.PodCondition(
-            type="DisruptionTarget",
-            status="True",
-            reason="PreemptionByScheduler",
-            message=f"{self._name}: preempting to accommodate a higher priority pod",
-            lastTransitionTime=self._clock.now().replace(microsecond=0),
-        )
+        profile = self._profile(pod)
+        teller = self._tellers[profile.name]
         for victim in candidate.victims:
+            waiting = self._waiting.get(victim.uid)
+            if waiting is not None:
+                waiting.reject("", "preempted")
+                continue
             if victim.is_terminating:
                 continue
             with contextlib.suppress(errors.NotFound):
-                await self._client.patch(
-                    core_v1.Pod,
-                    victim.name,
-                    {"status": {"conditions": [condition]}},
-                    PatchType.STRATEGIC,
-                    namespace=victim.namespace,
-                    subresource="status",
-                )
+                await teller.displace(victim, profile.name)
                 options = DeleteOptions(uid=victim.uid)
                 await self._client.delete(core_v1.Pod, victim.name, namespace=victim.namespace, options=options)
-                text = f"Preempted by pod {pod.uid} on node {candidate.node}"
-                self._recorder.event(victim.pod, recording.NORMAL, "Preempted", text, action="Preempting")
-
-    def _observe_storage(self, old: object, new: object) -> None:
-        self._queue.move(Event(Kind.STORAGE))
-
-    def _observe_node(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
-        if new is None:
-            assert old is not None and old.metadata
-            self._cluster.remove_node(old.metadata.name or "")
-            return
-        self._cluster.set_node(new)
-        if old is None:
-            self._queue.move(Event(Kind.NODE_ADDED, node=new))
-            return
-        event = Event(Kind.NODE_UPDATED, node=new, old_node=old)
-        if event.changes_labels or event.changes_resources or event.changes_taints:
-            self._queue.move(event)
-
-    def _observe_pod(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
-        if old is not None and (new is None or _uid(new) != _uid(old) or _is_finished(new)):
-            self._forget(old)
-            old = None
-        if new is None or _is_finished(new):
-            return
-        assert new.metadata and new.spec
-        if old is not None and _is_same(old, new):
-            return
-        if new.spec.nodeName:
-            self._place(new)
-        elif new.metadata.deletionTimestamp is not None:
-            self._queue.remove(_uid(new))
-            self._nominated.pop(_uid(new), None)
-        elif (new.spec.schedulerName or NAME) == self._name and _uid(new) not in self._cluster.located:
-            self._queue.add(podfacts.of(new))  # one that is located is being bound
-
-    def _place(self, pod: core_v1.Pod) -> None:
-        assert pod.spec
-        uid = _uid(pod)
-        is_known = uid in self._cluster.located
-        facts = podfacts.of(pod)
-        self._queue.remove(uid)
-        self._nominated.pop(uid, None)
-        self._cluster.add_pod(facts, pod.spec.nodeName or "")
-        self._queue.move(Event(Kind.POD_UPDATED if is_known else Kind.POD_ADDED, pod=facts))
-
-    def _forget(self, pod: core_v1.Pod) -> None:
-        uid = _uid(pod)
-        self._queue.remove(uid)
-        nominated = self._nominated.pop(uid, None)
-        facts = self._cluster.remove_pod(uid)
-        if facts is not None or nominated is not None:
-            self._queue.move(Event(Kind.POD_GONE, pod=facts or podfacts.of(pod)))
-
-    @contextlib.contextmanager
-    def _with_nominated(self, pod: PodFacts) -> Iterator[None]:
-        """Count pods that displaced others as if they ran on the nodes that they wait for, unless `pod` is more important."""
-        added = []
-        for uid, (other, node) in self._nominated.items():
-            if uid == pod.uid or other.priority < pod.priority or uid in self._cluster.located:
-                continue
-            if node in self._cluster.index:
-                self._cluster.add_pod(other, node)
-                added.append(uid)
-        try:
-            yield
-        finally:
-            for uid in added:
-                self._cluster.remove_pod(uid)
-
-    def _may_help(self, plugin: str, event: Event, pod: PodFacts) -> bool:
-        return self._filters[plugin].may_help(event, pod)
-
-    def _namespace_labels(self) -> Mapping[str, Mapping[str, str]]:
-        return {one.metadata.name or "": one.metadata.labels or {} for one in self._namespaces.list() if one.metadata}
+                teller.preempted(victim.pod, pod.uid, candidate.node)
 
 
-def run(context: Context, supervisor: Supervisor) -> None:
+def run(context: Context, supervisor: Supervisor, settings: Settings | None = None) -> None:
     """Start the scheduler; it runs until the supervisor ends.
 
     Args:
         context: Of the process, as `control.context.open_context(client_for, "kube-scheduler", …)` gives it.
         supervisor: Restarts what fails.
+        settings: The configuration; None means upstream's defaults.
     """
-    supervisor.run("scheduler", Scheduler(context, supervisor).run)
-
-
-def _uid(pod: core_v1.Pod) -> str:
-    return (pod.metadata.uid or "") if pod.metadata else ""
-
-
-def _is_finished(pod: core_v1.Pod) -> bool:
-    return pod.status is not None and pod.status.phase in ("Succeeded", "Failed")
-
-
-def _is_same(old: core_v1.Pod, new: core_v1.Pod) -> bool:
-    """Tell whether nothing that scheduling depends on has changed: most changes of a pod are of its status."""
-    assert old.metadata and new.metadata
-    return (
-        old.metadata.deletionTimestamp == new.metadata.deletionTimestamp
-        and old.metadata.labels == new.metadata.labels
-        and old.spec == new.spec
-    )
+    supervisor.run("scheduler", Scheduler(context, supervisor, settings).run)

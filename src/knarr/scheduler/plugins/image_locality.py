@@ -18,6 +18,10 @@ class ImageLocality:
 
     name = "ImageLocality"
 
+    def is_local(self, pod: PodFacts, cluster: Cluster) -> bool:
+        """How many nodes have an image changes with nodes, not with pods."""
+        return True
+
     def score(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Scores | None:
         """Prefer nodes by the size of the images there; an image on few nodes counts less, so that pods do not crowd."""
         total = max(1, len(cluster))

@@ -12,6 +12,11 @@ class NodeName:
     """The plugin."""
 
     name = "NodeName"
+    events = frozenset({Kind.NODE_ADDED})
+
+    def is_local(self, pod: PodFacts, cluster: Cluster) -> bool:
+        """Names are."""
+        return True
 
     def filter(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Iterable[Rejection]:
         """Rule out all other nodes."""

@@ -16,6 +16,11 @@ class NodePorts:
     """The plugin."""
 
     name = "NodePorts"
+    events = frozenset({Kind.NODE_ADDED, Kind.POD_GONE})
+
+    def is_local(self, pod: PodFacts, cluster: Cluster) -> bool:
+        """Only ports of the same node collide."""
+        return True
 
     def filter(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Iterable[Rejection]:
         """Rule out nodes where another pod has one of the ports."""

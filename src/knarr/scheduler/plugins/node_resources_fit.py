@@ -1,47 +1,79 @@
-"""NodeResourcesFit: what a pod asks for must be free, and nodes with more left are preferred.
+"""NodeResourcesFit: what a pod asks for must be free, and nodes are preferred by how much of them is in use.
 
-Upstream counterpart: pkg/scheduler/framework/plugins/noderesources (fit.go, least_allocated.go; v1.37).
+Upstream counterpart: pkg/scheduler/framework/plugins/noderesources (fit.go, least_allocated.go, most_allocated.go,
+requested_to_capacity_ratio.go; v1.37).
 """
 
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from knarr.scheduler import podfacts
+from knarr.scheduler.arguments import LEAST, MAX_RATIO_SCORE, MOST, Strategy
 from knarr.scheduler.cluster import Cluster, Rows
-from knarr.scheduler.events import Event
+from knarr.scheduler.events import NODE_EVENTS, Event, Kind
 from knarr.scheduler.framework import MAX_SCORE, Rejection, Scores
-from knarr.scheduler.podfacts import PodFacts
+from knarr.scheduler.podfacts import CPU, MEMORY, PodFacts
+
+Amounts = npt.NDArray[np.int64]
 
 
 class NodeResourcesFit:
-    """The plugin."""
+    """The plugin.
+
+    Args:
+        strategy: How it scores.
+        ignored: Resources, and groups of resources, that it does not look at.
+    """
 
     name = "NodeResourcesFit"
+    events = NODE_EVENTS | {Kind.POD_GONE}
+
+    def __init__(
+        self,
+        strategy: Strategy | None = None,
+        ignored: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset()),
+    ) -> None:
+        self._strategy = strategy or Strategy()
+        self._ignored = ignored
+
+    def is_local(self, pod: PodFacts, cluster: Cluster) -> bool:
+        """What is free on a node is its own."""
+        return True
 
     def filter(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Iterable[Rejection]:
         """Rule out nodes without room."""
         yield Rejection(cluster.pods_count[rows] + 1 > cluster.pods_allowed[rows], "Too many pods")
         for name, wanted in pod.requests.items():
-            if wanted <= 0:
+            if wanted <= 0 or self._is_ignored(name):
                 continue
-            column = cluster.columns.get(name)
-            allocatable = cluster.allocatable[rows, column] if column is not None else np.zeros(len(rows), np.int64)
-            used = cluster.requested[rows, column] if column is not None else 0
+            allocatable, used = _amounts(cluster, name, rows)
             hopeless = allocatable < wanted
             reason = f"Insufficient {name}"
             yield Rejection(hopeless, reason, is_final=True)
             yield Rejection((allocatable - used < wanted) & ~hopeless, reason)
 
     def score(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Scores | None:
-        """Prefer nodes with more CPU and memory left."""
-        wanted = np.array([pod.cpu_score, pod.memory_score], np.int64)
-        allocatable = cluster.allocatable[rows, :2]
-        left = allocatable - cluster.scored[rows] - wanted
-        safe = np.maximum(allocatable, 1)
-        each = np.where((allocatable > 0) & (left >= 0), left * MAX_SCORE // safe, 0)
-        present = np.maximum((allocatable > 0).sum(axis=1), 1)
-        return np.asarray(each.sum(axis=1) // present, np.float64)
+        """Prefer nodes by the share of each resource that would be in use."""
+        total = np.zeros(len(rows), np.int64)
+        weights = np.zeros(len(rows), np.int64)
+        for name, weight in self._strategy.resources:
+            if name in (CPU, MEMORY):
+                column, wanted = (0, pod.cpu_score) if name == CPU else (1, pod.memory_score)
+                allocatable, used = cluster.allocatable[rows, column], cluster.scored[rows, column]
+            else:
+                wanted = pod.requests.get(name, 0)
+                if not wanted:
+                    continue
+                allocatable, used = _amounts(cluster, name, rows)
+            has = allocatable > 0
+            total += np.where(has, weight * self._rate(allocatable, used + wanted), 0)
+            weights += np.where(has, weight, 0)
+        safe = np.maximum(weights, 1)
+        # Upstream rounds the average of a ratio to the nearest, of the others down.
+        found = total // safe if self._strategy.type in (LEAST, MOST) else np.round(total / safe)
+        return np.asarray(found, np.float64)
 
     def may_help(self, event: Event, pod: PodFacts) -> bool:
         """A node with enough in it that came or grew, or a pod that went."""
@@ -53,5 +85,29 @@ class NodeResourcesFit:
         return all(
             podfacts.amount(name, allocatable.get(name, 0)) >= wanted
             for name, wanted in pod.requests.items()
-            if wanted > 0
+            if wanted > 0 and not self._is_ignored(name)
         )
+
+    def _rate(self, allocatable: Amounts, used: Amounts) -> Amounts:
+        safe = np.maximum(allocatable, 1)
+        if self._strategy.type == LEAST:
+            return np.where(used <= allocatable, (allocatable - used) * MAX_SCORE // safe, 0)
+        if self._strategy.type == MOST:
+            return np.minimum(used, allocatable) * MAX_SCORE // safe
+        utilization = np.where(used <= allocatable, used * 100 // safe, 100)
+        at = [point for point, _ in self._strategy.shape]
+        scores = [score * MAX_SCORE // MAX_RATIO_SCORE for _, score in self._strategy.shape]
+        return np.asarray(np.interp(utilization, at, scores), np.int64)
+
+    def _is_ignored(self, name: str) -> bool:
+        names, groups = self._ignored
+        return name in names or ("/" in name and name.partition("/")[0] in groups)
+
+
+def _amounts(cluster: Cluster, name: str, rows: Rows) -> tuple[Amounts, Amounts]:
+    """Return how much of a resource the rows have, and how much of that is asked for already."""
+    column = cluster.columns.get(name)
+    if column is None:
+        nothing = np.zeros(len(rows), np.int64)
+        return nothing, nothing
+    return cluster.allocatable[rows, column], cluster.requested[rows, column]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from lightkube.models import core_v1
 
 from knarr.scheduler.cluster import Cluster, Rows
-from knarr.scheduler.events import Event
+from knarr.scheduler.events import NODE_EVENTS, Event
 from knarr.scheduler.framework import Rejection
 from knarr.scheduler.plugins.tolerations import is_tolerated
 from knarr.scheduler.podfacts import PodFacts
@@ -17,6 +17,11 @@ class NodeUnschedulable:
     """The plugin."""
 
     name = "NodeUnschedulable"
+    events = NODE_EVENTS
+
+    def is_local(self, pod: PodFacts, cluster: Cluster) -> bool:
+        """Each node is cordoned by itself."""
+        return True
 
     def filter(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Iterable[Rejection]:
         """Rule out cordoned nodes."""

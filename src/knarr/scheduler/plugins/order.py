@@ -1,14 +1,21 @@
-"""Which plugins there are, in the order in which they run, and what each score weighs.
+"""Which plugins there are, in the order in which they run, what each score weighs, and how each is made of its arguments.
 
 Source: getDefaultPlugins in pkg/scheduler/apis/config/v1/default_plugins.go (v1.37).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from knarr.scheduler.framework import Filter, Score
+from lightkube.models import core_v1, policy_v1
+
+from knarr.client import Client
+from knarr.scheduler import arguments
+from knarr.scheduler.plugins.default_binder import DefaultBinder
+from knarr.scheduler.plugins.default_preemption import DefaultPreemption
+from knarr.scheduler.plugins.dynamic_resources import DynamicResources
 from knarr.scheduler.plugins.image_locality import ImageLocality
-from knarr.scheduler.plugins.inter_pod_affinity import InterPodAffinity, NamespaceLabels
+from knarr.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from knarr.scheduler.plugins.node_affinity import NodeAffinity
 from knarr.scheduler.plugins.node_name import NodeName
 from knarr.scheduler.plugins.node_ports import NodePorts
@@ -16,45 +23,106 @@ from knarr.scheduler.plugins.node_resources_balanced_allocation import NodeResou
 from knarr.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from knarr.scheduler.plugins.node_unschedulable import NodeUnschedulable
 from knarr.scheduler.plugins.pod_topology_spread import PodTopologySpread, SelectorOf
+from knarr.scheduler.plugins.priority_sort import PrioritySort
+from knarr.scheduler.plugins.scheduling_gates import SchedulingGates
 from knarr.scheduler.plugins.taint_toleration import TaintToleration
 from knarr.scheduler.plugins.volume_binding import Storage, VolumeBinding
+from knarr.scheduler.profile import DEFAULT_NAME, Profile, assemble
+from knarr.scheduler.terms import NamespaceLabels
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """The plugins of a scheduler.
+class Tools:
+    """What plugins may use of the scheduler.
 
     Attributes:
-        filters: In order; a node that one rules out is not shown to the next.
-        scores: With their weights.
-        volumes: The one among the filters that also knows which claims wait for a node.
-    """
-
-    filters: Sequence[Filter]
-    scores: Sequence[tuple[Score, int]]
-    volumes: VolumeBinding
-
-
-def default(namespaces: NamespaceLabels, storage: Storage, selector_of: SelectorOf) -> Order:
-    """Return upstream's default plugins.
-
-    Args:
+        client: Writes; None where nothing is written.
         namespaces: Gives the labels of all namespaces.
         storage: Claims, volumes and classes.
         selector_of: Gives what selects a pod's kind.
+        budgets: Gives the disruption budgets.
     """
-    taints, affinity, fit = TaintToleration(), NodeAffinity(), NodeResourcesFit()
-    volumes, spread, pods = VolumeBinding(storage), PodTopologySpread(selector_of), InterPodAffinity(namespaces)
-    return Order(
-        filters=(NodeUnschedulable(), NodeName(), taints, affinity, NodePorts(), fit, volumes, spread, pods),
-        volumes=volumes,
-        scores=(
-            (taints, 3),
-            (affinity, 2),
-            (fit, 1),
-            (spread, 2),
-            (pods, 2),
-            (NodeResourcesBalancedAllocation(), 1),
-            (ImageLocality(), 1),
-        ),
-    )
+
+    client: Client | None
+    namespaces: NamespaceLabels
+    storage: Storage
+    selector_of: SelectorOf
+    budgets: Callable[[], Sequence[policy_v1.PodDisruptionBudget]] = list
+
+
+Make = Callable[[Tools, Mapping[str, Any]], Any]
+
+
+def _fit(tools: Tools, given: Mapping[str, Any]) -> NodeResourcesFit:
+    return NodeResourcesFit(arguments.strategy(given), arguments.ignored(given))
+
+
+def _balanced(tools: Tools, given: Mapping[str, Any]) -> NodeResourcesBalancedAllocation:
+    return NodeResourcesBalancedAllocation([name for name, _ in arguments.resources(given.get("resources"))])
+
+
+def _spread(tools: Tools, given: Mapping[str, Any]) -> PodTopologySpread:
+    return PodTopologySpread(tools.selector_of, defaults=arguments.spread_defaults(given))
+
+
+def _affinity(tools: Tools, given: Mapping[str, Any]) -> NodeAffinity:
+    return NodeAffinity(arguments.typed(given, "addedAffinity", core_v1.NodeAffinity))
+
+
+def _pods(tools: Tools, given: Mapping[str, Any]) -> InterPodAffinity:
+    weight = arguments.integer(given, "hardPodAffinityWeight", 1, lowest=0, highest=100)
+    ignore = arguments.boolean(given, "ignorePreferredTermsOfExistingPods")
+    return InterPodAffinity(tools.namespaces, hard_weight=weight, ignore_preferred=ignore)
+
+
+def _preemption(tools: Tools, given: Mapping[str, Any]) -> DefaultPreemption:
+    percentage = arguments.integer(given, "minCandidateNodesPercentage", 10, lowest=0, highest=100)
+    absolute = arguments.integer(given, "minCandidateNodesAbsolute", 100, lowest=0)
+    return DefaultPreemption(tools.budgets, percentage=percentage, absolute=absolute)
+
+
+def _binder(tools: Tools, given: Mapping[str, Any]) -> Any:
+    return DefaultBinder(tools.client) if tools.client is not None else _Nobody()
+
+
+class _Nobody:
+    """Stands for the binder where nothing is written."""
+
+    name = DefaultBinder.name
+
+
+PLUGINS: Mapping[str, tuple[int, Make]] = {
+    "SchedulingGates": (0, lambda tools, given: SchedulingGates()),
+    "PrioritySort": (0, lambda tools, given: PrioritySort()),
+    "NodeUnschedulable": (0, lambda tools, given: NodeUnschedulable()),
+    "NodeName": (0, lambda tools, given: NodeName()),
+    "TaintToleration": (3, lambda tools, given: TaintToleration()),
+    "NodeAffinity": (2, _affinity),
+    "NodePorts": (0, lambda tools, given: NodePorts()),
+    "NodeResourcesFit": (1, _fit),
+    "VolumeBinding": (0, lambda tools, given: VolumeBinding(tools.storage)),
+    "PodTopologySpread": (2, _spread),
+    "InterPodAffinity": (2, _pods),
+    "DynamicResources": (0, lambda tools, given: DynamicResources()),
+    "DefaultPreemption": (0, _preemption),
+    "NodeResourcesBalancedAllocation": (1, _balanced),
+    "ImageLocality": (1, lambda tools, given: ImageLocality()),
+    "DefaultBinder": (0, _binder),
+}
+"""Upstream's default plugins in their order: the weight of each one's score, and how it is made of its arguments."""
+
+
+def make(name: str, tools: Tools, given: Mapping[str, Any]) -> Any:
+    """Make a plugin by its name, or by "module:Class" for one that is not built in.
+
+    Raises:
+        BadConfiguration: there is none, or it does not take the arguments.
+    """
+    if name in PLUGINS:
+        return PLUGINS[name][1](tools, given)
+    return arguments.load(name)(tools, given)
+
+
+def default(tools: Tools) -> Profile:
+    """Return upstream's default profile."""
+    return assemble(DEFAULT_NAME, [(make(name, tools, {}), weight) for name, (weight, _) in PLUGINS.items()])

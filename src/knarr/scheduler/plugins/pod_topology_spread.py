@@ -3,17 +3,17 @@
 Upstream counterpart: pkg/scheduler/framework/plugins/podtopologyspread (v1.37; KEPs 895, 3022, 3094, 3243).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from lightkube.models import core_v1, meta_v1
 from msgspec.structs import replace
 
 from knarr.control import selectors
 from knarr.scheduler import nodeselectors
+from knarr.scheduler.census import Counts
 from knarr.scheduler.cluster import ABSENT, Cluster, Mask, Rows
-from knarr.scheduler.events import Event
+from knarr.scheduler.events import NODE_EVENTS, POD_EVENTS, Event
 from knarr.scheduler.framework import MAX_SCORE, Rejection, Scores
 from knarr.scheduler.plugins.taint_toleration import untolerated
 from knarr.scheduler.podfacts import PodFacts
@@ -22,7 +22,6 @@ DEFAULTS = (("kubernetes.io/hostname", 3), ("topology.kubernetes.io/zone", 5))
 """What applies to pods without constraints: key and skew. Source: systemDefaultConstraints."""
 
 SelectorOf = Callable[[PodFacts], meta_v1.LabelSelector | None]
-Counts = npt.NDArray[np.int64]
 
 
 class PodTopologySpread:
@@ -30,16 +29,25 @@ class PodTopologySpread:
 
     Args:
         selector_of: Gives what selects a pod's kind: its Services and its controller; None if nothing does.
+        defaults: Constraints of pods that have none themselves; None means upstream's.
     """
 
     name = "PodTopologySpread"
+    events = NODE_EVENTS | POD_EVENTS
 
-    def __init__(self, selector_of: SelectorOf) -> None:
+    def __init__(
+        self, selector_of: SelectorOf, *, defaults: Sequence[core_v1.TopologySpreadConstraint] | None = None
+    ) -> None:
         self._selector_of = selector_of
+        self._own_defaults = defaults
+
+    def is_local(self, pod: PodFacts, cluster: Cluster) -> bool:
+        """Nodes are alike unless there are constraints."""
+        return not pod.spec.topologySpreadConstraints and not self._defaults(pod)
 
     def filter(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Iterable[Rejection]:
         """Rule out nodes where the pod would make the spread more uneven than allowed."""
-        constraints = _constraints(pod, "DoNotSchedule")
+        constraints = self._constraints(pod, "DoNotSchedule")
         keys = [one.topologyKey for one in constraints]
         for constraint in constraints:
             ids = cluster.label_ids(constraint.topologyKey)
@@ -50,7 +58,7 @@ class PodTopologySpread:
             everywhere = cluster.rows()
             counted = everywhere[_eligible(constraint, pod, cluster, everywhere, keys)]
             counts = _count(selector, pod, cluster, constraint.topologyKey, counted)
-            domains = np.unique(ids[counted])
+            domains = np.flatnonzero(np.bincount(ids[counted]))
             lowest = int(counts[domains].min()) if len(domains) else 0
             if len(domains) < (constraint.minDomains or 1):
                 lowest = 0
@@ -59,10 +67,8 @@ class PodTopologySpread:
 
     def score(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Scores | None:
         """Prefer nodes in domains with fewer pods of the kind."""
-        constraints = _constraints(pod, "ScheduleAnyway")
-        is_default = not pod.spec.topologySpreadConstraints
-        if is_default:
-            constraints = self._defaults(pod)
+        constraints = self._constraints(pod, "ScheduleAnyway")
+        is_default = not pod.spec.topologySpreadConstraints and self._own_defaults is None
         if not constraints:
             return None
         # The default constraints, unlike those of a pod's own, take nodes that lack one of the labels.
@@ -76,7 +82,7 @@ class PodTopologySpread:
             everywhere = cluster.rows()
             counted = everywhere[_eligible(constraint, pod, cluster, everywhere, keys)]
             counts = _count(_selector(constraint, pod), pod, cluster, constraint.topologyKey, counted)
-            domains = len(np.unique(ids[rows]))
+            domains = np.count_nonzero(np.bincount(ids[rows]))
             # The log makes a domain more count less where there are many (upstream's topologyNormalizingWeight).
             found = np.where(
                 ids[rows] == ABSENT, 0.0, counts[ids[rows]] * np.log(domains + 2) + (constraint.maxSkew - 1)
@@ -90,10 +96,18 @@ class PodTopologySpread:
             return np.where(ignored, 0.0, MAX_SCORE)
         return np.where(ignored, 0.0, np.floor(MAX_SCORE * (highest + lowest - raw) / highest))
 
+    def _constraints(self, pod: PodFacts, kind: str) -> list[core_v1.TopologySpreadConstraint]:
+        given = pod.spec.topologySpreadConstraints or self._defaults(pod)
+        return [one for one in given if one.whenUnsatisfiable == kind]
+
     def _defaults(self, pod: PodFacts) -> list[core_v1.TopologySpreadConstraint]:
+        if self._own_defaults is not None and not self._own_defaults:
+            return []
         selector = self._selector_of(pod)
         if selector is None:
             return []
+        if self._own_defaults is not None:
+            return [replace(one, labelSelector=selector) for one in self._own_defaults]
         return [
             core_v1.TopologySpreadConstraint(
                 maxSkew=skew, topologyKey=key, whenUnsatisfiable="ScheduleAnyway", labelSelector=selector
@@ -102,14 +116,15 @@ class PodTopologySpread:
         ]
 
     def may_help(self, event: Event, pod: PodFacts) -> bool:
-        """A node that came or has other labels or taints, or another pod of the same namespace."""
+        """A node that came or has other labels or taints, or a pod that one of the constraints counts."""
         if event.is_of_node:
             return event.changes_labels or event.changes_taints
-        return event.is_of_pod and event.pod is not None and event.pod.namespace == pod.namespace
-
-
-def _constraints(pod: PodFacts, kind: str) -> list[core_v1.TopologySpreadConstraint]:
-    return [one for one in pod.spec.topologySpreadConstraints or () if one.whenUnsatisfiable == kind]
+        other = event.pod
+        if not event.is_of_pod or other is None or other.namespace != pod.namespace:
+            return False
+        return any(
+            selectors.matches(_selector(one, pod), other.labels) for one in self._constraints(pod, "DoNotSchedule")
+        )
 
 
 def _selector(constraint: core_v1.TopologySpreadConstraint, pod: PodFacts) -> meta_v1.LabelSelector | None:
@@ -136,12 +151,6 @@ def _eligible(
 
 def _count(selector: meta_v1.LabelSelector | None, pod: PodFacts, cluster: Cluster, key: str, counted: Rows) -> Counts:
     """Count the matching pods by the id of their domain."""
-    ids = cluster.label_ids(key)
-    counts: Counts = np.zeros(len(cluster.values), np.int64)
-    is_counted = np.zeros(len(cluster.names), np.bool_)
-    is_counted[counted] = True
-    for other in cluster.pods_in((pod.namespace,)):
-        row = cluster.located[other.uid]
-        if is_counted[row] and not other.is_terminating and selectors.matches(selector, other.labels):
-            counts[ids[row]] += 1
-    return counts
+    everywhere = cluster.count((frozenset((pod.namespace,)), selector), with_terminating=False)
+    weights = everywhere[counted]
+    return np.bincount(cluster.label_ids(key)[counted], weights, minlength=len(cluster.values)).astype(np.int64)

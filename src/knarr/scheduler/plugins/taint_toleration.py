@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from knarr.scheduler.cluster import Cluster, Mask, Rows
-from knarr.scheduler.events import Event
+from knarr.scheduler.events import NODE_EVENTS, Event
 from knarr.scheduler.framework import Rejection, Scores, normalized
 from knarr.scheduler.plugins.tolerations import is_tolerated
 from knarr.scheduler.podfacts import PodFacts
@@ -20,6 +20,11 @@ class TaintToleration:
     """The plugin."""
 
     name = "TaintToleration"
+    events = NODE_EVENTS
+
+    def is_local(self, pod: PodFacts, cluster: Cluster) -> bool:
+        """Taints are a node's own."""
+        return True
 
     def filter(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Iterable[Rejection]:
         """Rule out nodes with a taint that the pod does not tolerate."""
@@ -35,7 +40,11 @@ class TaintToleration:
         ]
         if not columns:
             return None
-        return normalized(cluster.tainted[rows][:, columns].sum(axis=1).astype(np.float64), reverse=True)
+        return np.asarray(cluster.tainted[rows][:, columns].sum(axis=1), np.float64)
+
+    def normalize(self, scores: Scores) -> Scores:
+        """Make the fewest taints the best."""
+        return normalized(scores, reverse=True)
 
     def may_help(self, event: Event, pod: PodFacts) -> bool:
         """A node that came or has other taints."""

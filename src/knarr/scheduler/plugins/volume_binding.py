@@ -13,7 +13,7 @@ from lightkube.models import core_v1, storage_v1
 
 from knarr.scheduler import nodeselectors
 from knarr.scheduler.cluster import Cluster, Rows
-from knarr.scheduler.events import Event, Kind
+from knarr.scheduler.events import NODE_EVENTS, Event, Kind
 from knarr.scheduler.framework import Rejection
 from knarr.scheduler.podfacts import PodFacts
 
@@ -45,6 +45,7 @@ class VolumeBinding:
     """
 
     name = "VolumeBinding"
+    events = NODE_EVENTS | {Kind.STORAGE}
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage

@@ -67,11 +67,11 @@ class Cluster:
         for stack in self._running.values():
             await stack.aclose()
 
-    async def pass_time(self, seconds: float) -> None:
+    async def pass_time(self, seconds: float, *, step_s: float = STEP_S) -> None:
         """Let virtual time pass."""
         while seconds > 0:
-            await self.clock.advance(min(STEP_S, seconds))
-            seconds -= STEP_S
+            await self.clock.advance(min(step_s, seconds))
+            seconds -= step_s
 
     async def until(self, condition: Callable[[], Awaitable[Any]], *, seconds: float = 60.0) -> Any:
         """Let virtual time pass until a condition holds, and return what it gave."""
@@ -82,6 +82,10 @@ class Cluster:
             await self.clock.advance(STEP_S)
             left -= STEP_S
         return found
+
+    def items(self, plural: str, namespace: str = "") -> list[dict[str, Any]]:
+        """Return objects such as "deployments.apps" as the store has them, in the order of their keys."""
+        return self.server.parts.registry.list(plural, namespace)
 
     async def pods(self, namespace: str = "default", labels: str = "") -> list[core_v1.Pod]:
         """Return the pods of a namespace, those on their way out too."""

@@ -1,0 +1,120 @@
+"""What must hold all the time, noted as it happens: every change of a pod is seen in the order of commits."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from knarr.apiserver.registry import Registry
+from knarr.kit.clock import FakeClock
+
+Object = dict[str, Any]
+TRACKING = "batch.kubernetes.io/job-tracking"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A PodDisruptionBudget before an eviction: its name, the healthy pods and how many there must be."""
+
+    name: str
+    healthy: frozenset[str]
+    desired: int
+
+
+class Observer:
+    """Watches the store.
+
+    Attributes:
+        violations: What should not have happened.
+        counted: By uid of a Job: how many of its pods were let go of succeeded, failed, or deleted.
+
+    Args:
+        registry: The API server's.
+        clock: Dates violations.
+    """
+
+    def __init__(self, registry: Registry, clock: FakeClock) -> None:
+        self._registry = registry
+        self._clock = clock
+        self.violations: list[str] = []
+        self.counted: dict[str, Counter[str]] = {}
+        registry.subscribe("pods", self._on_pod)
+
+    def budgets_of(self, pod: Object) -> list[Budget]:
+        """Return the budgets of a pod as they stand; only those whose workload exists."""
+        namespace, labels = pod["metadata"]["namespace"], pod["metadata"].get("labels") or {}
+        found = []
+        for one in self._registry.list("poddisruptionbudgets.policy", namespace):
+            wanted = one["spec"]["selector"]["matchLabels"]
+            expected = self._replicas(namespace, wanted["app"])
+            if wanted.items() <= labels.items() and expected is not None:
+                healthy = {
+                    p["metadata"]["uid"] for p in self._registry.list("pods", namespace) if is_healthy(p, wanted)
+                }
+                found.append(Budget(one["metadata"]["name"], frozenset(healthy), desired(one["spec"], expected)))
+        return found
+
+    def check_eviction(self, pod: Object, budgets: list[Budget]) -> None:
+        """Note if a pod that was evicted should not have been."""
+        if (pod.get("status") or {}).get("phase") != "Running":
+            return  # has not come up or is over: never protected
+        for budget in budgets:
+            left = len(budget.healthy - {pod["metadata"]["uid"]})
+            if left < budget.desired:
+                self._note(
+                    f"eviction of {pod['metadata']['name']} violates {budget.name}: {left} healthy left, {budget.desired} desired"
+                )
+
+    def _replicas(self, namespace: str, app: str) -> int | None:
+        for plural in ("deployments.apps", "statefulsets.apps"):
+            found = self._registry.get(plural, namespace, app)
+            if found is not None:
+                return int(found["spec"]["replicas"])
+        return None
+
+    def _on_pod(self, old: Object | None, new: Object | None) -> None:
+        reason = _status(new).get("reason") or ""
+        if new is not None and reason.startswith("OutOf") and _status(old).get("reason") != reason:
+            self._note(f"pod {new['metadata']['name']} was put on {new['spec']['nodeName']} without room: {reason}")
+        if old is not None and _is_tracked(old) and not _is_tracked(new):
+            last = new or old  # one that is being deleted goes with its last finalizer
+            for owner in old["metadata"].get("ownerReferences") or ():
+                ended = "Succeeded" if _status(last).get("phase") == "Succeeded" else "Failed"
+                if old["metadata"].get("deletionTimestamp"):
+                    ended = "Deleted"  # counted as failed from the deletion on, unless it had succeeded before
+                self.counted.setdefault(owner["uid"], Counter())[ended] += 1
+
+    def _note(self, text: str) -> None:
+        self.violations.append(f"at {self._clock.monotonic_s():.1f} s: {text}")
+
+
+def is_ready(pod: Object) -> bool:
+    """Tell whether a pod says that it is Ready."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def is_healthy(pod: Object, labels: dict[str, str]) -> bool:
+    """Tell whether a pod has the labels and counts for a budget."""
+    fits = labels.items() <= (pod["metadata"].get("labels") or {}).items()
+    return fits and is_ready(pod) and not pod["metadata"].get("deletionTimestamp")
+
+
+def desired(spec: Object, expected: int) -> int:
+    """Return how many healthy pods a budget demands of `expected` ones."""
+    if "maxUnavailable" in spec:
+        return max(0, expected - _scaled(spec["maxUnavailable"], expected))
+    return _scaled(spec.get("minAvailable", 0), expected)
+
+
+def _scaled(bound: int | str, total: int) -> int:
+    if isinstance(bound, int):
+        return bound
+    return -(-int(bound.rstrip("%")) * total // 100)  # rounded up
+
+
+def _status(pod: Object | None) -> Object:
+    return (pod or {}).get("status") or {}
+
+
+def _is_tracked(pod: Object | None) -> bool:
+    return pod is not None and TRACKING in (pod["metadata"].get("finalizers") or ())

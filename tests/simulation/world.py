@@ -1,0 +1,389 @@
+"""What happens to the cluster: random acts of users, operators and fate, all drawn from one seed."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+
+import msgspec
+
+from knarr.api import errors
+from knarr.node.simulated.script import PREFIX
+from tests.simulation.cluster import Cluster
+from tests.simulation.observer import Observer
+
+Object = dict[str, Any]
+NAMESPACES = ("default", "limited")
+MIN_NODES, MAX_NODES = 4, 9
+DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS = "deployments.apps", "statefulsets.apps", "daemonsets.apps"
+JOBS, SERVICES, BUDGETS = "jobs.batch", "services", "poddisruptionbudgets.policy"
+LIMITS = {DEPLOYMENTS: 6, STATEFUL_SETS: 3, DAEMON_SETS: 2, JOBS: 5, SERVICES: 4, BUDGETS: 4}
+"""Most objects of a kind; also the kinds that are created and deleted."""
+PREFIXES = {
+    "": "/api/v1", "apps": "/apis/apps/v1", "batch": "/apis/batch/v1", "policy": "/apis/policy/v1",
+}  # fmt: skip
+
+logger = logging.getLogger(__name__)
+
+
+class World:
+    """Acts upon a cluster.
+
+    Args:
+        cluster: Which.
+        observer: Told what must hold while it runs.
+        random: Where all chance comes from.
+    """
+
+    def __init__(self, cluster: Cluster, observer: Observer, random: Random) -> None:
+        self._cluster = cluster
+        self._observer = observer
+        self._random = random
+        self._made = 0
+        self.history: list[str] = []
+        self.acts: tuple[tuple[int, Callable[[], Awaitable[None]]], ...] = (
+            (6, self.create_deployment),
+            (3, self.create_stateful_set),
+            (2, self.create_daemon_set),
+            (4, self.create_job),
+            (3, self.create_service),
+            (3, self.create_budget),
+            (8, self.scale),
+            (7, self.change_template),
+            (5, self.delete_workload),
+            (6, self.delete_pod),
+            (8, self.evict_pod),
+            (3, self.fail_node),
+            (4, self.recover_node),
+            (2, self.add_node),
+            (2, self.remove_node),
+            (3, self.cordon),
+            (3, self.uncordon),
+            (2, self.drain),
+            (2, self.restart_controllers),
+            (2, self.restart_scheduler),
+        )
+
+    async def prepare(self) -> None:
+        """Make the namespace with a quota."""
+        await self.post("/api/v1/namespaces", {"metadata": {"name": "limited"}})
+        quota = {
+            "metadata": {"name": "q"},
+            "spec": {"hard": {"pods": "30", "requests.cpu": "20", "count/jobs.batch": "4"}},
+        }
+        await self._cluster.until(lambda: self.get("/api/v1/namespaces/limited/serviceaccounts/default"))
+        await self.post("/api/v1/namespaces/limited/resourcequotas", quota)
+        await self._cluster.pass_time(1)
+
+    async def act(self) -> None:
+        """Do one thing, and let some time pass."""
+        weights, acts = zip(*self.acts, strict=True)
+        act = self._random.choices(acts, weights)[0]
+        try:
+            await act()
+        except errors.StatusError as err:
+            self.history.append(f"  refused: {err}")
+        await self._cluster.pass_time(self._random.choice((0, 0, 0.1, 0.5, 1, 3, 10, 30)))
+
+    async def calm(self) -> None:
+        """Undo what keeps the cluster from coming to rest."""
+        for name, node in [*self._cluster.simulation.nodes.items()]:
+            if node.is_silent:
+                self._cluster.simulation.recover(name)
+        for node in await self.nodes():
+            await self._mark(node, unschedulable=False)
+        self.history.append("calm")
+
+    # Workloads.
+
+    async def create_deployment(self) -> None:
+        random = self._random
+        strategy: Object = {"type": "Recreate"}
+        if random.random() < 0.8:
+            surge, unavailable = random.choice(((1, 0), (0, 1), ("25%", "25%"), (2, 1), ("100%", "50%")))
+            strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
+        host_port = random.random() < 0.15
+        spec = {
+            "replicas": random.randint(0, 2 if host_port else 6),
+            "strategy": strategy,
+            "minReadySeconds": random.choice((0, 0, 2)),
+        }
+        await self._create(DEPLOYMENTS, spec, self._template(host_port=host_port))
+
+    async def create_stateful_set(self) -> None:
+        random = self._random
+        spec = {
+            "replicas": random.randint(0, 4),
+            "serviceName": "none",
+            "podManagementPolicy": random.choice(("OrderedReady", "Parallel")),
+        }
+        await self._create(STATEFUL_SETS, spec, self._template())
+
+    async def create_daemon_set(self) -> None:
+        template = self._template()
+        if self._random.random() < 0.5:
+            template["spec"]["nodeSelector"] = {"topology.kubernetes.io/zone": "zone-1"}
+        await self._create(DAEMON_SETS, {}, template)
+
+    async def create_job(self) -> None:
+        random = self._random
+        template = self._template()
+        said = template["metadata"]["annotations"]
+        said |= {
+            f"{PREFIX}exit": random.choice(("1s", "5s", "1s..20s")),
+            f"{PREFIX}code": random.choice(("0", "0", "0", "1")),
+        }
+        said.pop(f"{PREFIX}runs", None)
+        template["spec"]["restartPolicy"] = random.choice(("Never", "OnFailure"))
+        parallelism = random.randint(1, 3)
+        spec: Object = {"parallelism": parallelism, "backoffLimit": random.randint(0, 3)}
+        if random.random() < 0.8:
+            spec["completions"] = random.randint(1, 5)
+            spec["completionMode"] = random.choice(("NonIndexed", "Indexed"))
+        await self._create(JOBS, spec, template)
+
+    async def create_service(self) -> None:
+        target = await self._choose(DEPLOYMENTS, STATEFUL_SETS)
+        spec = {"selector": {"app": name_of(target)}, "ports": [{"port": 80}]} if target else None
+        if target and spec:
+            await self._create(SERVICES, spec, None, namespace=namespace_of(target))
+
+    async def create_budget(self) -> None:
+        target = await self._choose(DEPLOYMENTS, STATEFUL_SETS)
+        if target is None:
+            return
+        known = await self.items(BUDGETS, namespace_of(target))
+        if any(one["spec"]["selector"]["matchLabels"] == {"app": name_of(target)} for one in known):
+            return  # a pod below two budgets cannot be evicted
+        bound = self._random.choice(
+            ({"minAvailable": 1}, {"minAvailable": "50%"}, {"maxUnavailable": 1}, {"maxUnavailable": 0})
+        )
+        spec = {"selector": {"matchLabels": {"app": name_of(target)}}, **bound}
+        await self._create(BUDGETS, spec, None, namespace=namespace_of(target))
+
+    async def scale(self) -> None:
+        target = await self._choose(DEPLOYMENTS, STATEFUL_SETS)
+        if target is not None:
+            ports = "ports" in target["spec"]["template"]["spec"]["containers"][0]
+            await self._patch(target, {"spec": {"replicas": self._random.randint(0, 2 if ports else 7)}})
+
+    async def change_template(self) -> None:
+        target = await self._choose(DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
+        if target is not None:
+            annotations = {"version": str(self._random.randint(1, 3))}
+            await self._patch(target, {"spec": {"template": {"metadata": {"annotations": annotations}}}})
+
+    async def delete_workload(self) -> None:
+        target = await self._choose(*LIMITS)
+        if target is not None:
+            policy = self._random.choice(("Background", "Background", "Foreground"))
+            await self._delete(target, {"propagationPolicy": policy})
+
+    # Pods.
+
+    async def delete_pod(self) -> None:
+        pod = await self._choose_pod()
+        if pod is not None:
+            grace = self._random.choice((None, None, 0, 1))
+            await self._delete(pod, {} if grace is None else {"gracePeriodSeconds": grace})
+
+    async def evict_pod(self) -> None:
+        pod = await self._choose_pod()
+        if pod is not None:
+            await self._cluster.pass_time(0.5)  # let budgets hear what was
+            await self._evict(pod)
+
+    async def _evict(self, pod: Object) -> None:
+        path = f"{self.path_of(pod)}/eviction"
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name_of(pod), "namespace": namespace_of(pod)},
+        }
+        before = self._observer.budgets_of(pod)
+        answer = await self.post(path, body)
+        self._note("evicted", pod)
+        assert answer is not None
+        self._observer.check_eviction(pod, before)
+
+    # Nodes.
+
+    async def fail_node(self) -> None:
+        name = await self._choose_node(lambda node: not self._is_silent(node))
+        silent = sum(node.is_silent for node in self._cluster.simulation.nodes.values())
+        if name and silent < 2:
+            self.history.append(f"{name} fails")
+            self._cluster.simulation.fail(name)
+
+    async def recover_node(self) -> None:
+        name = await self._choose_node(self._is_silent)
+        if name:
+            self.history.append(f"{name} recovers")
+            self._cluster.simulation.recover(name)
+
+    async def add_node(self) -> None:
+        if len(self._cluster.simulation.nodes) < MAX_NODES:
+            self._made += 1
+            self.history.append(f"node more-{self._made} comes")
+            await self._cluster.simulation.add(f"more-{self._made}")
+
+    async def remove_node(self) -> None:
+        name = await self._choose_node(lambda _node: True)
+        if name and len(self._cluster.simulation.nodes) > MIN_NODES:
+            self.history.append(f"node {name} goes")
+            await self._send("DELETE", f"/api/v1/nodes/{name}")
+
+    async def cordon(self) -> None:
+        name = await self._choose_node(lambda node: not node["spec"].get("unschedulable"))
+        if name:
+            await self._mark(await self.get(f"/api/v1/nodes/{name}"), unschedulable=True)
+
+    async def uncordon(self) -> None:
+        name = await self._choose_node(lambda node: bool(node["spec"].get("unschedulable")))
+        if name:
+            await self._mark(await self.get(f"/api/v1/nodes/{name}"), unschedulable=False)
+
+    async def drain(self) -> None:
+        name = await self._choose_node(lambda node: not self._is_silent(node))
+        if not name:
+            return
+        await self._mark(await self.get(f"/api/v1/nodes/{name}"), unschedulable=True)
+        for pod in await self.items("pods"):
+            owners = [owner["kind"] for owner in pod["metadata"].get("ownerReferences", ())]
+            if pod["spec"].get("nodeName") == name and "DaemonSet" not in owners and not is_ending(pod):
+                await self._cluster.pass_time(0.5)
+                try:
+                    await self._evict(pod)
+                except errors.StatusError as err:
+                    self.history.append(f"  refused: {err}")
+
+    async def _mark(self, node: Object | None, *, unschedulable: bool) -> None:
+        if node is not None and bool(node["spec"].get("unschedulable")) != unschedulable:
+            self.history.append(f"{name_of(node)} {'cordoned' if unschedulable else 'uncordoned'}")
+            await self._patch(node, {"spec": {"unschedulable": unschedulable or None}}, quiet=True)
+
+    def _is_silent(self, node: Object) -> bool:
+        found = self._cluster.simulation.nodes.get(name_of(node))
+        return found is not None and found.is_silent
+
+    # Components.
+
+    async def restart_controllers(self) -> None:
+        self.history.append("controllers restart")
+        await self._cluster.restart("kube-controller-manager")
+
+    async def restart_scheduler(self) -> None:
+        self.history.append("scheduler restarts")
+        await self._cluster.restart("kube-scheduler")
+
+    # Access.
+
+    async def items(self, plural: str, namespace: str = "") -> list[Object]:
+        """List objects as dicts, in the order of their names."""
+        return self._cluster.items(plural, namespace)
+
+    async def nodes(self) -> list[Object]:
+        """List nodes."""
+        return await self.items("nodes")
+
+    async def get(self, path: str) -> Object | None:
+        """Read an object; None if there is none."""
+        try:
+            return await self._send("GET", path)
+        except errors.NotFound:
+            return None
+
+    async def post(self, path: str, body: Object) -> Object | None:
+        """Create an object."""
+        return await self._send("POST", path, body)
+
+    async def _send(
+        self, method: str, path: str, body: Object | None = None, content_type: str = "application/json"
+    ) -> Object:
+        encoded = msgspec.json.encode(body) if body is not None else b""
+        answer = await self._cluster.client.raw(method, path, body=encoded, content_type=content_type)
+        decoded: Object = msgspec.json.decode(answer.body)
+        return decoded
+
+    async def _create(self, plural: str, spec: Object, template: Object | None, *, namespace: str = "") -> None:
+        if len(await self.items(plural)) >= LIMITS[plural]:
+            return
+        self._made += 1
+        name, namespace = f"{plural[:2]}{self._made}", namespace or self._random.choice(NAMESPACES)
+        if template is not None:
+            template["metadata"]["labels"] = {"app": name}
+            spec = {**spec, "template": template}
+            if plural != JOBS:
+                spec["selector"] = {"matchLabels": {"app": name}}
+        resource, _, group = plural.partition(".")
+        self.history.append(f"{plural} {namespace}/{name} created: {msgspec.json.encode(spec).decode()}")
+        await self.post(
+            f"{PREFIXES[group]}/namespaces/{namespace}/{resource}", {"metadata": {"name": name}, "spec": spec}
+        )
+
+    def _template(self, *, host_port: bool = False) -> Object:
+        random = self._random
+        said = {"start": random.choice(("0", "1s", "0..3s")), "ready": random.choice(("0", "1s", "0..5s"))}
+        said["stop"] = random.choice(("0", "1s", "0..10s"))
+        if random.random() < 0.2:
+            said |= {"exit": "2s..8s", "code": "1", "runs": "2"}
+        container: Object = {
+            "name": "c",
+            "image": "web:1",
+            "resources": {"requests": {"cpu": random.choice(("100m", "500m", "1")), "memory": "100Mi"}},
+        }
+        if host_port:
+            container["ports"] = [{"containerPort": 80, "hostPort": random.choice((8080, 8081))}]
+        annotations = {f"{PREFIX}{name}": value for name, value in said.items()}
+        grace = random.choice((0, 5, 30))
+        return {
+            "metadata": {"annotations": annotations},
+            "spec": {"containers": [container], "terminationGracePeriodSeconds": grace},
+        }
+
+    async def _patch(self, obj: Object, body: Object, *, quiet: bool = False) -> None:
+        if not quiet:
+            self._note(f"patched {msgspec.json.encode(body).decode()}", obj)
+        await self._send("PATCH", self.path_of(obj), body, "application/merge-patch+json")
+
+    async def _delete(self, obj: Object, options: Object) -> None:
+        self._note(f"deleted {options}", obj)
+        await self._send("DELETE", self.path_of(obj), {"kind": "DeleteOptions", "apiVersion": "v1", **options})
+
+    async def _choose(self, *plurals: str) -> Object | None:
+        found = [obj for plural in plurals for obj in await self.items(plural) if not is_ending(obj)]
+        found = [obj for obj in found if name_of(obj) != "kubernetes" and namespace_of(obj) in NAMESPACES]
+        return self._random.choice(found) if found else None
+
+    async def _choose_pod(self) -> Object | None:
+        found = [pod for pod in await self.items("pods") if not is_ending(pod)]
+        return self._random.choice(found) if found else None
+
+    async def _choose_node(self, fits: Callable[[Object], bool]) -> str:
+        known = self._cluster.simulation.nodes
+        found = [name_of(node) for node in await self.nodes() if name_of(node) in known and fits(node)]
+        return self._random.choice(found) if found else ""
+
+    def _note(self, what: str, obj: Object) -> None:
+        self.history.append(f"{obj.get('kind', 'Pod')} {namespace_of(obj)}/{name_of(obj)} {what}")
+
+    def path_of(self, obj: Object) -> str:
+        """Return an object's path."""
+        group, namespace = obj.get("apiVersion", "v1").rpartition("/")[0], namespace_of(obj)
+        place = f"/namespaces/{namespace}" if namespace else ""
+        return f"{PREFIXES[group]}{place}/{obj['kind'].lower()}s/{name_of(obj)}"
+
+
+def name_of(obj: Object) -> str:
+    """Return an object's name."""
+    return str(obj["metadata"]["name"])
+
+
+def namespace_of(obj: Object) -> str:
+    """Return an object's namespace."""
+    return str(obj["metadata"].get("namespace", ""))
+
+
+def is_ending(obj: Object) -> bool:
+    """Tell whether an object is being deleted."""
+    return bool(obj["metadata"].get("deletionTimestamp"))

@@ -6,7 +6,10 @@ Source: the ToSelectableFields functions of pkg/registry/*/strategy.go and AddFi
 pkg/apis/*/v1/conversion.go (v1.37).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from sys import intern
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -28,6 +31,7 @@ _ABSENT = {
     "status.successful": "0",
 }
 """How absent values that are not strings read."""
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 class _Metadata(msgspec.Struct, gc=False, frozen=True):
@@ -90,8 +94,8 @@ def _read_plain(value: bytes) -> queries.Attributes:
     metadata = _plain.decode(value).metadata
     fields = {"metadata.name": metadata.name}
     if metadata.namespace:
-        fields["metadata.namespace"] = metadata.namespace
-    return queries.Attributes(metadata.labels or {}, fields)
+        fields["metadata.namespace"] = intern(metadata.namespace)
+    return queries.Attributes(_shared(metadata.labels), fields)
 
 
 def _reader(storage: str, names: Iterable[str]) -> Callable[[bytes], queries.Attributes]:
@@ -114,19 +118,29 @@ def _reader(storage: str, names: Iterable[str]) -> Callable[[bytes], queries.Att
         metadata: _Metadata = found.metadata
         fields = {"metadata.name": metadata.name}
         if metadata.namespace:
-            fields["metadata.namespace"] = metadata.namespace
+            fields["metadata.namespace"] = intern(metadata.namespace)
         for name, path in paths:
             node = found
             for part in path:
                 node = getattr(node, part, None)
                 if node is None:
                     break
-            fields[name] = _ABSENT.get(name, "") if node is None else _text(node)
+            fields[name] = _ABSENT.get(name, "") if node is None else intern(_text(node))
         if is_event and not fields["source"]:
             fields["source"] = fields["reportingComponent"]
-        return queries.Attributes(metadata.labels or {}, fields)
+        return queries.Attributes(_shared(metadata.labels), fields)
 
     return read
+
+
+def _shared(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return labels as one object for all that have the same: there are many more objects than templates."""
+    return _labels(tuple(labels.items())) if labels else _NO_LABELS
+
+
+@lru_cache(8192)
+def _labels(items: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return dict(items)
 
 
 def _struct(name: str, tree: dict[str, Any], more: Iterable[tuple[str, Any, Any]] = ()) -> type[msgspec.Struct]:

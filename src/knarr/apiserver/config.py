@@ -39,6 +39,10 @@ class Config:
         signing_key: Private key (PEM) of service account tokens; None makes one for this process.
         issuer: The issuer of service account tokens.
         audiences: Audiences that tokens may be meant for; empty means the issuer.
+        token_auth_file: Static tokens, as CSV; None has none.
+        authentication: The AuthenticationConfiguration; None accepts no other issuers.
+        token_webhook: A kubeconfig file with the server that is asked about tokens; None asks nobody.
+        authorization: The AuthorizationConfiguration; None means Node, then RBAC.
         anonymous: Whether requests without credentials are let in as system:anonymous.
         advertise_address: The address of this server in the `kubernetes` Service.
         advertise_port: Its port there; 0 means the one listened on.
@@ -70,6 +74,10 @@ class Config:
     signing_key: Path | None = None
     issuer: str = "https://kubernetes.default.svc.cluster.local"
     audiences: tuple[str, ...] = ()
+    token_auth_file: Path | None = None
+    authentication: Path | None = None
+    token_webhook: Path | None = None
+    authorization: Path | None = None
     anonymous: bool = True
     advertise_address: str = "127.0.0.1"
     advertise_port: int = 0

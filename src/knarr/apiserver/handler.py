@@ -126,7 +126,7 @@ class Handler:
         info = call.info
         is_long = inflight.is_long_running(info)
         if is_long and info.verb != "watch":
-            self._authorize(call)
+            await self._authorize(call)
             return self._counted(await self._routes.serve(call), info, call.request.method)
         limit_s = self._parts.config.request_timeout_s if is_long else self._time_limit_s(call)
         control = self._parts.flow
@@ -142,7 +142,7 @@ class Handler:
         level = self._inflight[is_mutating]
         level.value += 1
         try:
-            self._authorize(call)
+            await self._authorize(call)
             return await self._routes.serve(call) if is_long else await self._timed(call, limit_s)
         finally:
             level.value -= 1
@@ -158,9 +158,9 @@ class Handler:
                 "Timeout: request did not complete within the requested timeout - context deadline exceeded"
             ) from None
 
-    def _authorize(self, call: Call) -> None:
+    async def _authorize(self, call: Call) -> None:
         started = time.perf_counter()
-        decision = self._parts.authorizer.authorize(call.user, call.info)
+        decision = await self._parts.authorizer.decide(call.user, call.info)
         self._access.authorized(decision.allowed, time.perf_counter() - started)
         if call.record is not None:
             call.annotations["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"

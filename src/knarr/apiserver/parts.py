@@ -16,6 +16,7 @@ from knarr.apiserver.aggregation.registrations import Registrations
 from knarr.apiserver.audit.auditor import Auditor
 from knarr.apiserver.audit.record import Record
 from knarr.apiserver.authn.authenticator import Authenticator
+from knarr.apiserver.authn.legacytokens import LegacyTokens
 from knarr.apiserver.authn.tokens import Issuer
 from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.apiserver.config import Config
@@ -47,6 +48,7 @@ class Parts:
         authenticator: Says who asks.
         authorizer: Says what they may do.
         issuer: Makes service account tokens.
+        legacy_tokens: Accepts those that live in Secrets.
         chain: The admission plugins.
         service_ips: The addresses and ports in use by Services.
         node_agents: Reaches the nodes.
@@ -68,6 +70,7 @@ class Parts:
     authenticator: Authenticator
     authorizer: Authorizer
     issuer: Issuer
+    legacy_tokens: LegacyTokens
     chain: Chain
     service_ips: ServiceIPs
     node_agents: NodeAgents

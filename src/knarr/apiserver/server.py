@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from knarr.api import schema
 from knarr.api.scheme import BUILT_IN, Scheme
-from knarr.apiserver import attributes, bootstrap, eventttl, ipaddresses, tls
+from knarr.apiserver import attributes, bootstrap, eventttl, ipaddresses, tls, tokensecrets
 from knarr.apiserver.accessmeasures import AccessMeasures
 from knarr.apiserver.admission import order, policies_status
 from knarr.apiserver.admission.measures import Durations
@@ -24,6 +24,7 @@ from knarr.apiserver.audit.logfile import LogFile
 from knarr.apiserver.audit.webhook import Webhook
 from knarr.apiserver.authn import assembly as authn
 from knarr.apiserver.authn import tokens
+from knarr.apiserver.authn.legacytokens import LegacyTokens
 from knarr.apiserver.authz import assembly as authz
 from knarr.apiserver.config import Config
 from knarr.apiserver.customresources.catalog import Catalog
@@ -115,6 +116,8 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         supervisor.run("availability", availability.run)
         supervisor.run("validatingadmissionpolicy-status", policies_status.Status(parts).run)
         supervisor.run("events", lambda: eventttl.run(parts.registry, config.clock))
+        supervisor.run("token-secrets", lambda: tokensecrets.fill(parts))
+        supervisor.run("token-uses", parts.legacy_tokens.note_uses)
         supervisor.run("ipaddresses", lambda: ipaddresses.run(parts))
         supervisor.run("flowcontrol", parts.flow.run)
         supervisor.run("flowcontrol-statuses", parts.flow.keep_statuses)
@@ -159,12 +162,13 @@ def _assemble(
     webhooks, shaper = Webhooks(registry, config.random), Shaper()
     registrations = Registrations(config, registry)
     access = AccessMeasures(metrics.registry)
+    legacy = LegacyTokens(issuer, registry, config.clock)
     parts = Parts(
         config=config,
         store=store,
         registry=registry,
         definitions=schema.built_in(),
-        authenticator=authn.build(config, registry, issuer, access),
+        authenticator=authn.build(config, registry, issuer, access, legacy),
         authorizer=authorizer,
         issuer=issuer,
         chain=order.build(config, registry, authorizer, webhooks, shaper, Durations(metrics.registry)),
@@ -172,6 +176,7 @@ def _assemble(
         node_agents=NodeAgents(config, registry),
         metrics=metrics,
         access=access,
+        legacy_tokens=legacy,
         flow=FlowControl(registry, config.clock, metrics.registry, config.max_requests + config.max_mutating_requests),
         auditor=auditor,
         encrypted=encrypted,

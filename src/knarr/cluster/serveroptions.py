@@ -37,6 +37,10 @@ class ServerOptions(
         audit_webhook_batch_max_size: Most events in a batch.
         audit_webhook_batch_max_wait: Seconds that an event may wait for its batch.
         encryption_provider_config: Which resources are encrypted at rest, and how.
+        token_auth_file: Static tokens: CSV with token, user, uid and groups.
+        authentication_config: Other issuers whose tokens are accepted.
+        authentication_token_webhook_config_file: A kubeconfig file with the server that is asked about tokens.
+        authorization_config: Who decides what users may do, and in which order.
         anonymous_auth: Whether requests without credentials are let in.
         max_requests_inflight: With the next one, the seats that priority levels share.
         max_mutating_requests_inflight: See there.
@@ -54,6 +58,10 @@ class ServerOptions(
     audit_webhook_batch_max_size: int = 400
     audit_webhook_batch_max_wait: float = 30.0
     encryption_provider_config: str = ""
+    token_auth_file: str = ""
+    authentication_config: str = ""
+    authentication_token_webhook_config_file: str = ""
+    authorization_config: str = ""
     anonymous_auth: bool = True
     max_requests_inflight: int = 400
     max_mutating_requests_inflight: int = 200
@@ -114,6 +122,10 @@ def apply(options: ServerOptions, config: apiserver_config.Config, layout: Layou
         config,
         audit=audited if audited.policy is not None else None,
         encryption=path(options.encryption_provider_config),
+        token_auth_file=path(options.token_auth_file),
+        authentication=path(options.authentication_config),
+        token_webhook=path(options.authentication_token_webhook_config_file),
+        authorization=path(options.authorization_config),
         anonymous=options.anonymous_auth,
         max_requests=options.max_requests_inflight,
         max_mutating_requests=options.max_mutating_requests_inflight,

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from knarr.api import errors
 from knarr.apiserver.authn import jwt, reviews
 from knarr.apiserver.authn.authenticator import Authenticator, Tokens
+from knarr.apiserver.authn.bearer import Bearer
 from knarr.apiserver.authn.errors import InvalidToken
 from knarr.apiserver.authn.serviceaccounts import ServiceAccountTokens
 from knarr.apiserver.authn.tokens import Issuer
@@ -46,9 +47,9 @@ class World:
         request = await self.issuer.issue({"spec": spec}, self.account)
         return str(request["status"]["token"])
 
-    def refusal(self, token: str, *audiences: str) -> str:
+    async def refusal(self, token: str, *audiences: str) -> str:
         try:
-            self.tokens.authenticate(token, audiences)
+            await self.tokens.authenticate(token, audiences)
         except InvalidToken as error:
             return error.reason
         return ""
@@ -58,7 +59,7 @@ async def test_bound_token_names_account_pod_and_node() -> None:
     async with open_registry(clock := FakeClock()) as registry:
         world = World(registry, clock)
         await world.fill()
-        found = world.tokens.authenticate(await world.issue(boundObjectRef=POD))
+        found = await world.tokens.authenticate(await world.issue(boundObjectRef=POD))
         assert found.user.name == "system:serviceaccount:ns:sa"
         assert found.user.uid == "sa-uid"
         assert found.user.groups == ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
@@ -112,8 +113,8 @@ async def test_forged_tokens_are_refused(change: Callable[[str], str], reason: s
         world = World(registry, clock)
         await world.fill()
         token = await world.issue(boundObjectRef=POD)
-        assert world.refusal(token) == ""
-        assert world.refusal(change(token)) == reason
+        assert await world.refusal(token) == ""
+        assert await world.refusal(change(token)) == reason
 
 
 async def test_expired_and_early_tokens_are_refused() -> None:
@@ -124,11 +125,11 @@ async def test_expired_and_early_tokens_are_refused() -> None:
         claims = jwt.read(token)
         assert claims is not None
         early = KEY.sign({**claims, "nbf": claims["nbf"] + 60})
-        assert "not valid yet" in world.refusal(early)
+        assert "not valid yet" in await world.refusal(early)
         await clock.advance(599)
-        assert world.refusal(token) == ""
+        assert await world.refusal(token) == ""
         await clock.advance(2)
-        assert world.refusal(token) == "[invalid bearer token, service account token has expired]"
+        assert await world.refusal(token) == "[invalid bearer token, service account token has expired]"
 
 
 async def test_audience_must_fit() -> None:
@@ -136,9 +137,9 @@ async def test_audience_must_fit() -> None:
         world = World(registry, clock)
         await world.fill()
         token = await world.issue(audiences=["vault", "other"])
-        assert "token audiences" in world.refusal(token)
-        assert world.refusal(token, "vault") == ""
-        assert world.tokens.authenticate(token, ("vault", URL)).audiences == ("vault",)
+        assert "token audiences" in await world.refusal(token)
+        assert await world.refusal(token, "vault") == ""
+        assert (await world.tokens.authenticate(token, ("vault", URL))).audiences == ("vault",)
 
 
 async def test_token_ends_with_what_it_is_bound_to() -> None:
@@ -147,22 +148,22 @@ async def test_token_ends_with_what_it_is_bound_to() -> None:
         await world.fill()
         token = await world.issue(boundObjectRef=POD)
         unbound = await world.issue()
-        assert world.refusal(token) == ""
+        assert await world.refusal(token) == ""
         pod = registry.get("pods", "ns", "p")
         assert pod is not None
         pod["metadata"]["deletionTimestamp"] = clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         await registry.update("pods", pod)
         await clock.advance(59)
-        assert world.refusal(token) == ""
+        assert await world.refusal(token) == ""
         await clock.advance(2)
-        assert "invalidated" in world.refusal(token)
+        assert "invalidated" in await world.refusal(token)
         await registry.delete("pods", "ns", "p")
-        assert 'pods "p" not found' in world.refusal(token)
+        assert 'pods "p" not found' in await world.refusal(token)
         await add(registry, "pods", "p", "ns", metadata={"uid": "again"}, spec={"serviceAccountName": "sa"})
-        assert "pod UID (again) does not match claim (p-uid)" in world.refusal(token)
-        assert world.refusal(unbound) == ""
+        assert "pod UID (again) does not match claim (p-uid)" in await world.refusal(token)
+        assert await world.refusal(unbound) == ""
         await registry.delete("serviceaccounts", "ns", "sa")
-        assert 'serviceaccounts "sa" not found' in world.refusal(unbound)
+        assert 'serviceaccounts "sa" not found' in await world.refusal(unbound)
 
 
 REQUESTS: list[tuple[dict[str, Any], type[errors.StatusError], str]] = [
@@ -232,7 +233,7 @@ async def test_token_review() -> None:
     async with open_registry(clock := FakeClock()) as registry:
         world = World(registry, clock)
         await world.fill()
-        authenticator = Authenticator([], world.tokens)
+        authenticator = Authenticator([], world.tokens, Bearer(world.tokens))
         token = await world.issue()
         good = await reviews.review(authenticator, "tokenreviews", {"spec": {"token": token}}, user("x"))
         assert good["status"]["authenticated"]

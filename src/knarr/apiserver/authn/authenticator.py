@@ -52,19 +52,30 @@ class TokenMethod(Protocol):
         """
 
 
+class RemoteTokenMethod(Protocol):
+    """One kind of bearer token about which others are asked."""
+
+    async def authenticate(self, token: str, audiences: tuple[str, ...]) -> Identified | None:
+        """As `TokenMethod`, after a while."""
+
+
 class Tokens:
-    """Tries each kind of token in turn.
+    """Tries each kind of token in turn, those that need nobody else first.
 
     Args:
         methods: In order.
         audiences: Of the API server itself; what is asked for where nobody says otherwise.
+        remote: In order.
     """
 
-    def __init__(self, methods: Iterable[TokenMethod], audiences: tuple[str, ...]) -> None:
+    def __init__(
+        self, methods: Iterable[TokenMethod], audiences: tuple[str, ...], remote: Iterable[RemoteTokenMethod] = ()
+    ) -> None:
         self._methods = tuple(methods)
+        self._remote = tuple(remote)
         self.audiences = audiences
 
-    def authenticate(self, token: str, audiences: tuple[str, ...] = ()) -> Identified:
+    async def authenticate(self, token: str, audiences: tuple[str, ...] = ()) -> Identified:
         """Return whom a token names, as a member of `system:authenticated`.
 
         Raises:
@@ -79,7 +90,22 @@ class Tokens:
                 continue
             if found is not None:
                 return Identified(with_group(found.user, ALL_AUTHENTICATED), found.audiences)
+        for remote in self._remote:
+            try:
+                found = await remote.authenticate(token, audiences or self.audiences)
+            except InvalidToken as error:
+                reasons.append(error.reason)
+                continue
+            if found is not None:
+                return Identified(with_group(found.user, ALL_AUTHENTICATED), found.audiences)
         raise InvalidToken(reasons[0] if len(reasons) == 1 else f"[{', '.join(reasons)}]")
+
+
+class Carried(Protocol):
+    """The token that a request carries."""
+
+    async def authenticate(self, request: Request) -> User | None:
+        """As `RequestMethod`, after a while."""
 
 
 class Authenticator:
@@ -87,14 +113,26 @@ class Authenticator:
 
     Args:
         methods: In order; the first that knows the user decides.
-        tokens: Reviews bearer tokens; they are one of the methods too.
+        tokens: Reviews bearer tokens.
+        carried: Authenticates those that requests carry; the last method.
         is_anonymous_allowed: Whether a request without credentials is `system:anonymous`.
+        anonymous_paths: The only paths at which it is; empty means all.
     """
 
-    def __init__(self, methods: Iterable[RequestMethod], tokens: Tokens, *, is_anonymous_allowed: bool = True) -> None:
+    def __init__(
+        self,
+        methods: Iterable[RequestMethod],
+        tokens: Tokens,
+        carried: Carried,
+        *,
+        is_anonymous_allowed: bool = True,
+        anonymous_paths: tuple[str, ...] = (),
+    ) -> None:
         self._methods = tuple(methods)
         self.tokens = tokens
+        self._carried = carried
         self._is_anonymous_allowed = is_anonymous_allowed
+        self._anonymous_paths = anonymous_paths
 
     async def authenticate(self, request: Request) -> User:
         """Return who makes a request, as a member of `system:authenticated` unless anonymous.
@@ -114,9 +152,15 @@ class Authenticator:
                 continue
             if user is not None:
                 return with_group(user, ALL_AUTHENTICATED)
+        try:
+            user = await self._carried.authenticate(request)
+        except InvalidToken as error:
+            raise errors.Unauthorized from error
+        if user is not None:
+            return with_group(user, ALL_AUTHENTICATED)
         if refused is not None:
             raise errors.Unauthorized from refused
-        if not self._is_anonymous_allowed:
+        if not self._is_anonymous_allowed or (self._anonymous_paths and request.path not in self._anonymous_paths):
             raise errors.Unauthorized
         return NOBODY
 
@@ -127,7 +171,7 @@ class Authenticator:
             Forbidden: The user may not act as that one.
             BadRequest: The headers name groups, a uid or facts of nobody.
         """
-        return impersonation.impersonate(user, request, authorizer)
+        return await impersonation.impersonate(user, request, authorizer)
 
 
 def with_group(user: User, group: str) -> User:

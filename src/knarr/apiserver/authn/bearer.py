@@ -23,7 +23,7 @@ class Bearer:
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
 
-    def authenticate(self, request: Request) -> User | None:
+    async def authenticate(self, request: Request) -> User | None:
         """Return whom the token names, or None if there is none; a good token is removed from the request.
 
         Raises:
@@ -34,13 +34,13 @@ class Bearer:
             scheme, _, token = header.strip().partition(" ")
             token = token.strip().split(" ")[0]
             if scheme.lower() == "bearer" and token:
-                user = self._tokens.authenticate(token).user
+                user = (await self._tokens.authenticate(token)).user
                 request.headers.remove("authorization")
                 return user
         protocols = ",".join(request.headers.get_all(_PROTOCOLS))
-        return self._from_protocols(request, protocols) if _PREFIX in protocols else None
+        return await self._from_protocols(request, protocols) if _PREFIX in protocols else None
 
-    def _from_protocols(self, request: Request, protocols: str) -> User | None:
+    async def _from_protocols(self, request: Request, protocols: str) -> User | None:
         listed = [protocol.strip() for protocol in protocols.split(",")]
         others = [protocol for protocol in listed if not protocol.startswith(_PREFIX)]
         if len(listed) - len(others) != 1:
@@ -52,6 +52,6 @@ class Bearer:
             token = jwt.decode(encoded).decode()
         except ValueError as error:
             raise InvalidToken("invalid base64.bearer.authorization token encoding") from error
-        user = self._tokens.authenticate(token).user
+        user = (await self._tokens.authenticate(token)).user
         request.headers.set(_PROTOCOLS, ",".join(others))
         return user

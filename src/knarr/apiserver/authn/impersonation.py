@@ -17,7 +17,7 @@ _USER, _GROUP, _UID, _EXTRA = f"{PREFIX}user", f"{PREFIX}group", f"{PREFIX}uid",
 _AUTHENTICATION = "authentication.k8s.io"
 
 
-def impersonate(user: User, request: Request, authorizer: Authorizer) -> User:
+async def impersonate(user: User, request: Request, authorizer: Authorizer) -> User:
     """Return as whom a user acts; the headers are removed from the request.
 
     Raises:
@@ -32,7 +32,7 @@ def impersonate(user: User, request: Request, authorizer: Authorizer) -> User:
     if wanted is None:
         return user
     for check in _checks(wanted):
-        decision = authorizer.authorize(user, check)
+        decision = await authorizer.decide(user, check)
         if not decision.allowed:
             raise forbidden(user, check, decision.reason)
     for name in names:

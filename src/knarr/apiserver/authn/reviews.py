@@ -36,7 +36,7 @@ async def review(authenticator: Authenticator, resource: str, obj: Object, user:
     if not token:
         raise errors.BadRequest("token is required for TokenReview in authentication")
     try:
-        found = authenticator.tokens.authenticate(token, tuple(spec.get("audiences") or ()))
+        found = await authenticator.tokens.authenticate(token, tuple(spec.get("audiences") or ()))
     except InvalidToken as error:
         obj["status"] = {"user": {}, "error": error.reason}
     else:

@@ -22,6 +22,11 @@ MIN_SECONDS = 600
 MAX_SECONDS = 2**32
 DEFAULT_SECONDS = 3600
 _GROUP, _KIND = "authentication.k8s.io", "TokenRequest"
+LEGACY_ISSUER = "kubernetes/serviceaccount"
+LEGACY_CLAIMS = tuple(
+    f"kubernetes.io/serviceaccount/{name}"
+    for name in ("namespace", "secret.name", "service-account.name", "service-account.uid")
+)
 _RESOURCES = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
 
 
@@ -91,6 +96,18 @@ class Issuer:
         metadata["creationTimestamp"] = _format_time(self._clock.now())
         request["status"] = {"token": token, "expirationTimestamp": _format_time(ends)}
         return request
+
+    def issue_legacy(self, account: Object, secret: str) -> str:
+        """Return the token of a Secret, valid as long as the Secret is there.
+
+        Args:
+            account: The ServiceAccount.
+            secret: The Secret's name.
+        """
+        metadata = account["metadata"]
+        values = (metadata["namespace"], secret, metadata["name"], metadata["uid"])
+        subject = tokenclaims.user_name(metadata["namespace"], metadata["name"])
+        return self._key.sign({"iss": LEGACY_ISSUER, "sub": subject, **dict(zip(LEGACY_CLAIMS, values, strict=True))})
 
     def jwks(self) -> Object:
         """Return the keys that verify its tokens, as a JSON Web Key Set."""

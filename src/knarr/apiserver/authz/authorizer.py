@@ -5,7 +5,7 @@ Upstream counterpart: k8s.io/apiserver/pkg/authorization/{authorizer,union} (v1.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from knarr.api import errors
 from knarr.api.user import MASTERS, User
@@ -20,10 +20,12 @@ class Decision:
     Attributes:
         allowed: Whether the user may.
         reason: Why, for people; may be empty.
+        denied: Whether nobody else may allow it either.
     """
 
     allowed: bool
     reason: str = ""
+    denied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,36 @@ class Mode(Protocol):
         """Return what the user may do in a namespace, and everywhere."""
 
 
+@runtime_checkable
+class RemoteMode(Mode, Protocol):
+    """An authorizer that asks others: `authorize` gives what it remembers."""
+
+    async def decide(self, user: User, info: RequestInfo) -> Decision:
+        """Return what is said of it now."""
+
+
+class Always:
+    """The same answer for everybody.
+
+    Args:
+        allowed: The answer.
+    """
+
+    def __init__(self, *, allowed: bool) -> None:
+        self._decision = Decision(allowed, "" if allowed else "Everything is forbidden.")
+
+    def authorize(self, user: User, info: RequestInfo) -> Decision:
+        """Return the answer."""
+        return self._decision
+
+    def rules_for(self, user: User, namespace: str) -> Rules:
+        """Return everything or nothing."""
+        if not self._decision.allowed:
+            return Rules()
+        resources = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+        return Rules((resources,), ({"verbs": ["*"], "nonResourceURLs": ["*"]},))
+
+
 class Grants(Protocol):
     """What is known of roles: the part of RBAC by which nobody gives away more than he has."""
 
@@ -69,14 +101,19 @@ class Authorizer:
     Args:
         modes: In order.
         grants: The roles, for those who check what is given away.
+
+    Attributes:
+        asks_others: Whether one of the modes does.
     """
 
     def __init__(self, modes: Iterable[Mode], grants: Grants) -> None:
         self._modes = tuple(modes)
+        self._decide = tuple(mode.decide if isinstance(mode, RemoteMode) else None for mode in self._modes)
         self.grants = grants
+        self.asks_others = any(self._decide)
 
     def authorize(self, user: User, info: RequestInfo) -> Decision:
-        """Decide whether a user may do what a request asks."""
+        """Decide whether a user may do what a request asks, by what is known here; others are not asked."""
         if MASTERS in user.groups:
             return Decision(True)
         reasons = []
@@ -86,6 +123,23 @@ class Authorizer:
                 return decision
             if decision.reason:
                 reasons.append(decision.reason)
+            if decision.denied:
+                return Decision(False, "\n".join(reasons), denied=True)
+        return Decision(False, "\n".join(reasons))
+
+    async def decide(self, user: User, info: RequestInfo) -> Decision:
+        """Decide whether a user may do what a request asks, asking others where they have a say."""
+        if not self.asks_others or MASTERS in user.groups:
+            return self.authorize(user, info)
+        reasons = []
+        for mode, decide in zip(self._modes, self._decide, strict=True):
+            decision = mode.authorize(user, info) if decide is None else await decide(user, info)
+            if decision.allowed:
+                return decision
+            if decision.reason:
+                reasons.append(decision.reason)
+            if decision.denied:
+                return Decision(False, "\n".join(reasons), denied=True)
         return Decision(False, "\n".join(reasons))
 
     def rules_for(self, user: User, namespace: str) -> Rules:

@@ -10,11 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
+
 from knarr.api.user import User
+from knarr.apiserver import keys
 from knarr.apiserver.authz.authorizer import Decision, Rules
 from knarr.apiserver.authz.policy_users import NODE_RULES
 from knarr.apiserver.registry import Registry
 from knarr.apiserver.requestinfo import RequestInfo
+from knarr.store import backend as backends
 
 PREFIX = "system:node:"
 NODES_GROUP = "system:nodes"
@@ -47,7 +51,7 @@ class Node:
         self._needs: dict[str, Counter[_Thing]] = {}
         for pod in registry.list("pods"):
             self._on_pod(None, pod)
-        registry.subscribe("pods", self._on_pod)
+        registry.store.subscribe(keys.prefix(registry.resource("pods")), self._on_event)
         self._special: dict[tuple[str, str], Callable[[str, RequestInfo], Decision]] = {
             ("", "secrets"): self._read,
             ("", "configmaps"): self._read,
@@ -107,6 +111,10 @@ class Node:
                 found = self._registry.get("persistentvolumes", "", volume) if volume else None
                 if found is not None:
                     yield found
+
+    def _on_event(self, event: backends.Event) -> None:
+        # Most writes of pods that have no node yet are not looked into: they are many, and each is decoded for this alone.
+        self._on_pod(_placed(event.previous), _placed(event.entry))
 
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
         before, after = _share(old), _share(new)
@@ -221,6 +229,13 @@ class Node:
                 return _ALLOWED
             return Decision(False, "can only list/watch pods with spec.nodeName field selector")
         return _by_rules(info)
+
+
+def _placed(entry: backends.Entry | None) -> Object | None:
+    if entry is None or b'"nodeName":"' not in entry.value:
+        return None
+    pod: Object = msgspec.json.decode(entry.value)
+    return pod
 
 
 def _by_rules(info: RequestInfo) -> Decision:

@@ -54,8 +54,10 @@ async def review(authorizer: Authorizer, resource: str, namespace: str, obj: Obj
             f"spec.resourceAttributes.namespace must match namespace: {attributes.get('namespace', '')}"
         )
     subject = user if resource == "selfsubjectaccessreviews" else _subject(spec)
-    decision = authorizer.authorize(subject, to_info(spec))
+    decision = await authorizer.decide(subject, to_info(spec))
     status: Object = {"allowed": decision.allowed}
+    if decision.denied:
+        status["denied"] = True
     if decision.reason:
         status["reason"] = decision.reason
     obj["status"] = status

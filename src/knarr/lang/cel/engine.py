@@ -83,7 +83,7 @@ class Environment:
         self.variables = dict(variables)
         self._programs: dict[str, Program | CompileError] = {}
         self._converts = {name: convert for name, decl in variables.items() if (convert := converter(decl)) is not None}
-        self._converts |= {name: _to_message for name, decl in variables.items() if decl.kind == "opaque"}
+        self._converts |= {name: to_message for name, decl in variables.items() if decl.kind == "opaque"}
         self._checker: Any = None
 
     def compile(self, expression: str) -> Program:
@@ -165,8 +165,8 @@ def _runner() -> tuple[Any, dict[str, Any]]:
     return environment, classes
 
 
-def _to_message(value: Any) -> Any:
-    """Return an opaque value as the message by which the library knows it."""
+def to_message(value: Any) -> Any:
+    """Return an opaque value as the message by which the library knows it; needed for those within maps and lists."""
     return _runner()[1][value.type](text=value.text) if isinstance(value, Opaque) else value
 
 

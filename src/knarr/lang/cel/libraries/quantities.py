@@ -15,7 +15,8 @@ _MAX_CHARS = 256
 _WRONG = r"quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
 
-def _quantity(text: str) -> Opaque:
+def to_quantity(text: str) -> Opaque:
+    """Return a quantity as a value; raises ValueError if it is none."""
     match = _FORM.fullmatch(text) if len(text) <= _MAX_CHARS else None
     if match is None:
         raise ValueError(_WRONG)
@@ -64,8 +65,8 @@ def _sign(one: Opaque) -> int:
 
 _TWO = "Quantity Quantity"
 FUNCTIONS: tuple[Function, ...] = (
-    plain("quantity", "string_to_quantity", "string", "Quantity", _quantity),
-    plain("isQuantity", "is_quantity_string", "string", "bool", is_valid(_quantity)),
+    plain("quantity", "string_to_quantity", "string", "Quantity", to_quantity),
+    plain("isQuantity", "is_quantity_string", "string", "bool", is_valid(to_quantity)),
     member("sign", "quantity_sign", "Quantity", "int", _sign),
     member("isInteger", "quantity_is_integer", "Quantity", "bool", _is_int),
     member("asInteger", "quantity_get_int", "Quantity", "int", _to_int),

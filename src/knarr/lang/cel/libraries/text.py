@@ -66,7 +66,8 @@ def _port(url: Opaque) -> str:
     return "" if port is None else str(port)
 
 
-def _semver(text: str, lenient: bool = False) -> Opaque:
+def to_semver(text: str, lenient: bool = False) -> Opaque:
+    """Return a semantic version as a value; raises ValueError if it is none."""
     if lenient:
         text = _normalized(text)
     if _SEMVER.fullmatch(text) is None:
@@ -112,10 +113,10 @@ FUNCTIONS: tuple[Function, ...] = (
         "getQuery", "url_get_query", "URL", "map<list<string>>",
         lambda url: parse_qs(urlsplit(url.text).query, keep_blank_values=True),
     ),
-    plain("semver", "string_to_semver", "string", "Semver", _semver),
-    plain("semver", "string_bool_to_semver", "string bool", "Semver", _semver),
-    plain("isSemver", "is_semver_string", "string", "bool", is_valid(_semver)),
-    plain("isSemver", "is_semver_string_bool", "string bool", "bool", is_valid(_semver)),
+    plain("semver", "string_to_semver", "string", "Semver", to_semver),
+    plain("semver", "string_bool_to_semver", "string bool", "Semver", to_semver),
+    plain("isSemver", "is_semver_string", "string", "bool", is_valid(to_semver)),
+    plain("isSemver", "is_semver_string_bool", "string bool", "bool", is_valid(to_semver)),
     member("major", "semver_major", "Semver", "int", lambda version: _parts(version)[0]),
     member("minor", "semver_minor", "Semver", "int", lambda version: _parts(version)[1]),
     member("patch", "semver_patch", "Semver", "int", lambda version: _parts(version)[2]),

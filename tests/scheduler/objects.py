@@ -4,13 +4,15 @@ from typing import Any
 
 from lightkube.models import core_v1, meta_v1
 
+from knarr.kit.clock import FakeClock
 from knarr.scheduler import podfacts
+from knarr.scheduler.binding import WaitingPods
 from knarr.scheduler.cluster import Cluster
 from knarr.scheduler.plugins.order import Tools
-from knarr.scheduler.plugins.volume_binding import Storage
+from knarr.scheduler.volumes import Storage
 
 NO_STORAGE = Storage(lambda namespace, name: None, lambda name: None, lambda name: None)
-TOOLS = Tools(None, dict, NO_STORAGE, lambda pod: None)
+TOOLS = Tools(None, FakeClock(), Cluster(), WaitingPods(), dict, NO_STORAGE, lambda pod: None)
 
 
 def node(name: str, *, cpu: str = "4", memory: str = "8Gi", pods: str = "110", **more: Any) -> core_v1.Node:

@@ -71,9 +71,12 @@ class WaitingPods:
         """Return a pod that waits."""
         return self._known.get(uid)
 
+    def add(self, waiting: WaitingPod) -> None:
+        """Note that a pod waits."""
+        self._known[waiting.pod.uid] = waiting
+
     async def wait(self, waiting: WaitingPod, timeout_s: float, clock: Clock) -> Stopped | None:
         """Let a pod wait, but not longer than its time."""
-        self._known[waiting.pod.uid] = waiting
         timer = asyncio.ensure_future(_deny_after(waiting, timeout_s, clock))
         try:
             return await waiting.wait()
@@ -124,7 +127,9 @@ class Binder:
         if not waits:
             return None
         state["permit"] = min(waits.values())
-        return WaitingPod(pod, node, waits)
+        waiting = WaitingPod(pod, node, waits)
+        self._waiting.add(waiting)
+        return waiting
 
     async def run(self, pod: PodFacts, node: str, state: State, permit: WaitingPod | None) -> Stopped | None:
         """Bind a pod.

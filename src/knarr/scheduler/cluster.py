@@ -121,6 +121,16 @@ class Cluster:
         self.pods[row][facts.uid] = facts
         self._count(row, facts, 1)
 
+    def everyone(self) -> Iterator[PodFacts]:
+        """Yield all pods that are on nodes."""
+        for pods in self.pods:
+            yield from pods.values()
+
+    def labels(self, row: int) -> Mapping[str, str]:
+        """Return the labels of a node."""
+        node = self.nodes[row]
+        return (node.metadata.labels or {}) if node is not None and node.metadata else {}
+
     def known(self, uid: str) -> PodFacts | None:
         """Return what is known of a pod that is on a node."""
         row = self.located.get(uid)

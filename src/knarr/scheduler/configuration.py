@@ -12,6 +12,7 @@ import yaml
 
 from knarr.scheduler import arguments
 from knarr.scheduler.errors import BadConfiguration
+from knarr.scheduler.extenders import Extender
 from knarr.scheduler.plugins import order
 from knarr.scheduler.profile import DEFAULT_NAME, POINTS, Profile, assemble
 
@@ -41,35 +42,6 @@ class LeaderElection:
     retry_s: float = 2.0
     namespace: str = "kube-system"
     name: str = "kube-scheduler"
-
-
-@dataclass(frozen=True, slots=True)
-class Extender:
-    """A program that is asked over HTTP.
-
-    Attributes:
-        url: Where its verbs are.
-        filter: The verb that rules nodes out; empty if it does not.
-        prioritize: The verb that scores; empty if it does not.
-        bind: The verb that binds; empty if it does not.
-        weight: Of its scores.
-        timeout_s: How long to wait for an answer.
-        by_name: Whether it knows the nodes and is told names only.
-        resources: It is asked for pods that request one of these; empty means for all.
-        ignored: Resources that NodeResourcesFit leaves to it.
-        ignorable: Whether pods are scheduled without it when it does not answer.
-    """
-
-    url: str
-    filter: str = ""
-    prioritize: str = ""
-    bind: str = ""
-    weight: int = 1
-    timeout_s: float = 5.0
-    by_name: bool = False
-    resources: frozenset[str] = frozenset()
-    ignored: frozenset[str] = frozenset()
-    ignorable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Upstream counterpart: pkg/scheduler/extender.go; k8s.io/kube-scheduler/extender/
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -15,12 +16,40 @@ from knarr.kit.http import client as http_client
 from knarr.kit.http import errors as http_errors
 from knarr.kit.http.messages import Headers, Request
 from knarr.scheduler.cluster import Cluster, Rows
-from knarr.scheduler.configuration import Extender
 from knarr.scheduler.framework import MAX_SCORE, Scores
 from knarr.scheduler.podfacts import PodFacts
 
 MAX_EXTENDER_SCORE = 10
 """Extenders score 0 to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extender:
+    """A program that is asked over HTTP.
+
+    Attributes:
+        url: Where its verbs are.
+        filter: The verb that rules nodes out; empty if it does not.
+        prioritize: The verb that scores; empty if it does not.
+        bind: The verb that binds; empty if it does not.
+        weight: Of its scores.
+        timeout_s: How long to wait for an answer.
+        by_name: Whether it knows the nodes and is told names only.
+        resources: It is asked for pods that request one of these; empty means for all.
+        ignored: Resources that NodeResourcesFit leaves to it.
+        ignorable: Whether pods are scheduled without it when it does not answer.
+    """
+
+    url: str
+    filter: str = ""
+    prioritize: str = ""
+    bind: str = ""
+    weight: int = 1
+    timeout_s: float = 5.0
+    by_name: bool = False
+    resources: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset()
+    ignorable: bool = False
 
 
 class Extenders:

@@ -46,10 +46,12 @@ class Refused:
     Attributes:
         message: Why.
         keeps: Whether the pod keeps the node for which it has displaced others before.
+        takes_over: Whether from now on this plugin alone says which events may help the pod.
     """
 
     message: str
     keeps: bool = False
+    takes_over: bool = False
 
 
 def plan(

@@ -26,6 +26,7 @@ from knarr.scheduler.cluster import Cluster
 from knarr.scheduler.configuration import Settings
 from knarr.scheduler.equivalence import Memory
 from knarr.scheduler.events import Event, Kind
+from knarr.scheduler.explain import Explanation, explain
 from knarr.scheduler.extenders import Extenders
 from knarr.scheduler.framework import State
 from knarr.scheduler.nominator import Nominator
@@ -103,9 +104,13 @@ class Scheduler:
         }
         self._pending = {place: _PENDING.labels(place) for place in ("active", "backoff", "unschedulable", "gated")}
 
+    async def wait_synced(self) -> None:
+        """Wait until it knows all nodes and pods."""
+        await self._watching.wait_synced()
+
     async def run(self) -> None:
         """Place pods until cancelled."""
-        await self._watching.wait_synced()
+        await self.wait_synced()
         telling = [asyncio.ensure_future(teller.run()) for teller in self._tellers.values()]
         try:
             while True:
@@ -123,6 +128,12 @@ class Scheduler:
             for task in telling:
                 task.cancel()
             await self._extenders.aclose()
+
+    def explain(self, pod: PodFacts) -> Explanation:
+        """Say what keeps a pod from each node; pods of other schedulers are looked at by the first profile."""
+        profile = self._profiles.get(pod.spec.schedulerName or "") or next(iter(self._profiles.values()))
+        with self._nominator.counted(pod):
+            return explain(pod, self._cluster, profile)
 
     def key(self, pod: PodFacts, since_s: float) -> tuple[Any, ...]:
         """Return the key by which pods to be tried are sorted."""
@@ -205,15 +216,20 @@ class Scheduler:
     def _give_up(self, waiting: Waiting, unplaced: cycle.Unplaced) -> None:
         pod, profile = waiting.facts, self._profile(waiting.facts)
         node, said = "", []
+        rejected_by = unplaced.plugins or tuple(plugin.name for plugin in profile.filters)
         if unplaced.total:
             with self._nominator.counted(pod):
                 for plugin in profile.postfilters:
                     before = self._nominator.node_of(pod.uid)
                     found = plugin.postfilter(pod, unplaced, self._cluster, profile, before)
+                    if found is None:
+                        continue
                     if isinstance(found, preemption.Candidate):
                         node = found.node
                         break
                     said.append(found.message)
+                    if found.takes_over:
+                        rejected_by = (plugin.name,)
                     if not found.keeps:
                         self._nominator.forget(pod.uid)
         if node:
@@ -225,7 +241,7 @@ class Scheduler:
             self._nominator.nominate(pod, node)
             _PREEMPTED.observe(len(found.victims))
             self._supervisor.once(f"preempt for {pod.namespace}/{pod.name}", self._preempt(pod, found))
-        self._queue.retry(waiting, unplaced.plugins or tuple(plugin.name for plugin in profile.filters))
+        self._queue.retry(waiting, rejected_by)
         message = unplaced.message(", ".join(said))
         self._tell_failure(pod, "Unschedulable", message)
 

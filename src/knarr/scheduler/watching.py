@@ -5,16 +5,17 @@ Upstream counterpart: pkg/scheduler/eventhandlers.go (v1.37).
 
 from collections.abc import Mapping
 
-from lightkube.models import core_v1, policy_v1, storage_v1
+from lightkube.models import core_v1, policy_v1, resource_v1, storage_v1
 
 from knarr.control import Context
-from knarr.scheduler import podfacts
+from knarr.scheduler import podfacts, volumes
 from knarr.scheduler.binding import WaitingPods
 from knarr.scheduler.cluster import Cluster
 from knarr.scheduler.events import Event, Kind
 from knarr.scheduler.kinship import Kinship
 from knarr.scheduler.nominator import Nominator
-from knarr.scheduler.plugins import order, volume_binding
+from knarr.scheduler.plugins import gang_scheduling, order
+from knarr.scheduler.plugins.dynamic_resources import Devices
 from knarr.scheduler.profile import DEFAULT_NAME
 from knarr.scheduler.queue import Queue
 
@@ -47,20 +48,46 @@ class Watching:
         self._claims = self._informers.of(core_v1.PersistentVolumeClaim)
         self._volumes = self._informers.of(core_v1.PersistentVolume)
         self._classes = self._informers.of(storage_v1.StorageClass)
+        self._capacities = self._informers.of(storage_v1.CSIStorageCapacity)
+        self._drivers = self._informers.of(storage_v1.CSIDriver)
+        self._csi_nodes = self._informers.of(storage_v1.CSINode)
+        self._attachments = self._informers.of(storage_v1.VolumeAttachment)
+        self._resource_claims = self._informers.of(resource_v1.ResourceClaim)
+        self._device_classes = self._informers.of(resource_v1.DeviceClass)
+        self._slices = self._informers.of(resource_v1.ResourceSlice)
         self._nodes = self._informers.of(core_v1.Node)
         self._pods = self._informers.of(core_v1.Pod, field_selector=UNFINISHED)
 
     def tools(self) -> order.Tools:
         """Return what plugins may use."""
-        storage = volume_binding.Storage(
-            self._claims.get, lambda name: self._volumes.get("", name), lambda name: self._classes.get("", name)
+        self._pods.add_index(gang_scheduling.NAME, _group)
+        self._volumes.add_index("class", lambda volume: (volumes.class_of(volume),))
+        storage = volumes.Storage(
+            claim=self._claims.get,
+            volume=lambda name: self._volumes.get("", name),
+            storage_class=lambda name: self._classes.get("", name),
+            volumes=lambda name: self._volumes.by_index("class", name),
+            capacities=self._capacities.list,
+            driver=lambda name: self._drivers.get("", name),
+            csi_node=lambda name: self._csi_nodes.get("", name),
+            attachments=self._attachments.list,
         )
         return order.Tools(
             client=self._context.client,
+            clock=self._context.clock,
+            cluster=self._cluster,
+            waiting=self._waiting,
             namespaces=self._namespace_labels,
             storage=storage,
             selector_of=Kinship(self._informers).selector_of,
             budgets=self._budgets.list,
+            devices=Devices(
+                claim=self._resource_claims.get,
+                claims=self._resource_claims.list,
+                device_class=lambda name: self._device_classes.get("", name),
+                slices=self._slices.list,
+            ),
+            members=lambda namespace, name: len(self._pods.by_index(gang_scheduling.NAME, f"{namespace}/{name}")),
         )
 
     def watch(self, names: frozenset[str]) -> None:
@@ -68,8 +95,11 @@ class Watching:
         self._names = names
         self._nodes.on_change(self._observe_node)
         self._pods.on_change(self._observe_pod)
-        for informer in (self._claims, self._volumes, self._classes):
-            informer.on_change(self._observe_storage)
+        for kind in (self._claims, self._volumes, self._classes, self._capacities, self._drivers, self._csi_nodes):
+            kind.on_change(self._observe_storage)
+        self._attachments.on_change(self._observe_storage)
+        for one in (self._resource_claims, self._device_classes, self._slices):
+            one.on_change(self._observe_devices)
 
     async def wait_synced(self) -> None:
         """Wait until all is known."""
@@ -81,6 +111,9 @@ class Watching:
 
     def _observe_storage(self, old: object, new: object) -> None:
         self._queue.move(Event(Kind.STORAGE))
+
+    def _observe_devices(self, old: object, new: object) -> None:
+        self._queue.move(Event(Kind.RESOURCE_CLAIMS))
 
     def _observe_node(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
         if new is None:
@@ -112,7 +145,10 @@ class Watching:
         elif new.metadata.deletionTimestamp is not None:
             self._drop(_uid(new), "the pod is being deleted")
         elif (new.spec.schedulerName or DEFAULT_NAME) in self._names and _uid(new) not in self._cluster.located:
-            self._queue.add(podfacts.of(new))  # one that is located is being bound
+            facts = podfacts.of(new)  # one that is located is being bound
+            self._queue.add(facts)
+            if old is None and _group(new):
+                self._queue.move(Event(Kind.GROUP, pod=facts))
 
     def _place(self, pod: core_v1.Pod) -> None:
         assert pod.spec
@@ -143,6 +179,13 @@ class Watching:
         return {one.metadata.name or "": one.metadata.labels or {} for one in self._namespaces.list() if one.metadata}
 
 
+def _group(pod: core_v1.Pod) -> tuple[str, ...]:
+    """Return the group of a pod, for the index of groups."""
+    meta = pod.metadata
+    name = (meta.labels or {}).get(gang_scheduling.NAME) if meta else None
+    return (f"{meta.namespace}/{name}",) if meta and name else ()
+
+
 def _uid(pod: core_v1.Pod) -> str:
     return (pod.metadata.uid or "") if pod.metadata else ""
 
@@ -162,4 +205,9 @@ def _is_same(old: core_v1.Pod, new: core_v1.Pod) -> bool:
         old.metadata.deletionTimestamp == new.metadata.deletionTimestamp
         and old.metadata.labels == new.metadata.labels
         and old.spec == new.spec
+        and _claims(old) == _claims(new)
     )
+
+
+def _claims(pod: core_v1.Pod) -> object:
+    return pod.status.resourceClaimStatuses if pod.status else None

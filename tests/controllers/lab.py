@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from random import Random
 from typing import Any
 
+import msgspec
 from lightkube.models import coordination_v1, core_v1, meta_v1
 
 from knarr.api import errors
@@ -19,6 +20,7 @@ from knarr.control import context as contexts
 from knarr.control import informer, leader
 from knarr.controllers import localpath, roster
 from knarr.kit.clock import FakeClock
+from knarr.kit.http.messages import Headers, Request, Response
 from knarr.kit.tasks import Supervisor
 from knarr.scheduler import scheduler
 from knarr.store.memory import MemoryBackend
@@ -42,6 +44,16 @@ class Lab:
         self.clock = clock
         self.server = server
         self.nodes = Nodes(client, clock)
+        self.extensions: dict[str, Callable[[Request], Any]] = {}
+
+    async def handle(self, request: Request) -> Response:
+        """Answer the controllers: what an extension server would, by the beginning of the path, else as the API server."""
+        for prefix, answer in self.extensions.items():
+            if request.path.startswith(prefix):
+                headers = Headers([("content-type", "application/json")])
+                return Response(200, headers, msgspec.json.encode(answer(request)))
+        response: Response = await self.server.handler(request)
+        return response
 
     async def until(self, condition: Condition, *, seconds: float = 30.0) -> Any:
         """Let virtual time pass until a condition holds, and return what it gave."""
@@ -188,13 +200,13 @@ async def open_lab(*nodes: str) -> AsyncIterator[Lab]:
         server = await stack.enter_async_context(open_apiserver(config))
         tasks = Supervisor("server", clock=clock, random=random)
         options = contexts.Options(root_ca="CERTIFICATE", cluster_cidr="10.244.0.0/16")
-        for name, start in (("kube-controller-manager", roster.run), ("kube-scheduler", scheduler.run)):
-            client_for = contexts.in_process(server.handler, name, clock)
-            opened = contexts.open_context(client_for, name, clock=clock, random=random, options=options)
-            start(await stack.enter_async_context(opened), tasks)
         admin = User("admin", ("system:masters", "system:authenticated"))
         client = Client(transport.InProcessTransport(server.handler, admin), clock=clock)
         lab = Lab(client, clock, server)
+        for name, start in (("kube-controller-manager", roster.run), ("kube-scheduler", scheduler.run)):
+            client_for = contexts.in_process(lab.handle, name, clock)
+            opened = contexts.open_context(client_for, name, clock=clock, random=random, options=options)
+            start(await stack.enter_async_context(opened), tasks)
         await localpath.ensure(client, root="/var/lib/knarr/lab/storage")
         informers = await stack.enter_async_context(informer.Informers(client, clock, random))
         await stack.enter_async_context(tasks)

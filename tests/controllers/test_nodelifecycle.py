@@ -1,7 +1,11 @@
+from datetime import UTC, datetime
+
 import pytest
 from lightkube.models import core_v1, meta_v1
 
-from knarr.controllers import nodelifecycle, nodes
+from knarr.controllers import nodelifecycle, nodes, nodezones
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def node(zone: str, *, ready: bool) -> core_v1.Node:
@@ -15,19 +19,41 @@ def node(zone: str, *, ready: bool) -> core_v1.Node:
 @pytest.mark.parametrize(
     ("ready", "unready", "others", "expected"),
     [
-        (0, 1, 0, False),  # the only node: the fault is as likely here
-        (1, 1, 0, True),
-        (2, 3, 0, False),  # most of a small zone
-        (3, 2, 0, True),
-        (0, 3, 1, True),  # a whole zone, while another works
-        (0, 3, 0, False),
-        (30, 40, 0, True),  # a large zone
+        (0, 1, 0, None),  # the only node: the fault is as likely here
+        (1, 1, 0, nodezones.RATE),
+        (2, 3, 0, 0.0),  # most of a small zone
+        (3, 2, 0, nodezones.RATE),
+        (0, 3, 1, nodezones.RATE),  # a whole zone, while another works
+        (0, 3, 0, None),
+        (30, 40, 0, nodezones.SLOW_RATE),  # a large zone
     ],
 )
-def test_evictions_stop_while_too_much_is_down(ready: int, unready: int, others: int, *, expected: bool) -> None:
+def test_evictions_are_slower_or_stop_while_too_much_is_down(
+    ready: int, unready: int, others: int, expected: float | None
+) -> None:
     everyone = [node("a", ready=True) for _ in range(ready)] + [node("a", ready=False) for _ in range(unready)]
     everyone += [node("b", ready=True) for _ in range(others)]
-    assert nodelifecycle.may_evict(everyone, ":a") is expected
+    assert nodezones.eviction_rate(everyone, ":a") == expected
+
+
+@pytest.mark.parametrize(
+    ("eviction", "standing", "expected"),
+    [("BEGIN", False, True), ("HOLD", False, False), ("HOLD", True, True), ("WITHDRAW", True, False)],
+)
+def test_what_becomes_of_no_execute(eviction: str, standing: bool, expected: bool) -> None:
+    one = node("a", ready=False)
+    held = [core_v1.Taint(key=nodelifecycle.UNREACHABLE, effect="NoExecute")]
+    one.spec = core_v1.NodeSpec(taints=held if standing else None)
+    found = nodelifecycle.taints(one, NOW, eviction=nodelifecycle.Eviction[eviction])
+    assert any(taint.effect == "NoExecute" for taint in found) == expected
+
+
+def test_nodes_of_a_zone_are_evicted_from_one_after_the_other() -> None:
+    pace = nodezones.Pace()
+    assert pace.wait_s("a", 0.1, 100.0) == 0
+    assert pace.wait_s("a", 0.1, 104.0) == pytest.approx(6)
+    assert pace.wait_s("b", 0.1, 104.0) == 0
+    assert pace.wait_s("a", 0.1, 110.0) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from lightkube.models import apps_v1, core_v1, meta_v1
 from msgspec.structs import replace
 
@@ -42,7 +43,13 @@ def pod(made: apps_v1.StatefulSet, ordinal: int, *, ready: bool = True, going: b
 
 
 def names(actions: list[sts.Action]) -> list[str]:
-    return [f"{type(one).__name__} {one.pod.metadata.name}" for one in actions if one.pod.metadata]
+    found = []
+    for one in actions:
+        if isinstance(one, sts.Claim):
+            found.append(f"Claim {one.ordinal}")
+        elif one.pod.metadata:
+            found.append(f"{type(one).__name__} {one.pod.metadata.name}")
+    return found
 
 
 def rolling(**fields: Any) -> apps_v1.StatefulSetUpdateStrategy:
@@ -111,3 +118,73 @@ def test_a_pod_has_its_identity_and_its_claims() -> None:
     assert volume.persistentVolumeClaim and volume.persistentVolumeClaim.claimName == "data-x-0"
     [made_claim] = sts.claims_for(made, 0)
     assert made_claim.metadata and made_claim.metadata.name == "data-x-0"
+
+
+DATA = core_v1.PersistentVolumeClaim(
+    metadata=meta_v1.ObjectMeta(name="data"),
+    spec=core_v1.PersistentVolumeClaimSpec(resources=core_v1.VolumeResourceRequirements(requests={"storage": "1Gi"})),
+)
+
+
+def claim(made: apps_v1.StatefulSet, ordinal: int, **meta: Any) -> core_v1.PersistentVolumeClaim:
+    [built] = sts.claims_for(made, ordinal)
+    assert built.metadata
+    return replace(built, metadata=replace(built.metadata, **meta))
+
+
+def test_a_pod_waits_for_a_claim_that_is_going_and_gets_one_that_is_missing() -> None:
+    made = make(1, volumeClaimTemplates=[DATA])
+    observed = observe(made)
+    going = claim(made, 0, deletionTimestamp=NOW)
+    assert names(sts.plan(replace_claims(observed, going))) == []
+    owned = claim(made, 0, ownerReferences=[meta_v1.OwnerReference("v1", "Pod", "x-0", "earlier")])
+    assert names(sts.plan(replace_claims(observed, owned))) == []
+    assert names(sts.plan(replace_claims(observed, claim(made, 0)))) == ["Create x-0"]
+    pending = pod(made, 0, ready=False)
+    assert pending.status
+    pending.status.phase = "Pending"
+    assert names(sts.plan(observe(made, pending))) == ["Claim 0"]
+
+
+def replace_claims(observed: sts.Observed, *claims: core_v1.PersistentVolumeClaim) -> sts.Observed:
+    known = {(one.metadata.name or ""): one for one in claims if one.metadata}
+    return sts.Observed(observed.stateful_set, observed.pods, observed.current, observed.update, NOW, known)
+
+
+def test_a_pod_gets_its_labels_back() -> None:
+    made = make(1)
+    changed = pod(made, 0)
+    assert changed.metadata and changed.metadata.labels
+    del changed.metadata.labels[sts.POD_NAME_LABEL]
+    [action] = sts.plan(observe(made, changed))
+    assert action == sts.Restore(changed, {sts.POD_NAME_LABEL: "x-0"})
+
+
+@pytest.mark.parametrize(
+    ("deleted", "scaled", "condemned", "expected"),
+    [
+        ("Retain", "Retain", False, []),
+        ("Retain", "Retain", True, []),
+        ("Delete", "Retain", False, ["StatefulSet"]),
+        ("Delete", "Retain", True, ["StatefulSet"]),
+        ("Retain", "Delete", False, []),
+        ("Retain", "Delete", True, ["Pod"]),
+        ("Delete", "Delete", False, ["StatefulSet"]),
+        ("Delete", "Delete", True, ["Pod"]),
+    ],
+)
+def test_who_owns_a_claim(deleted: str, scaled: str, condemned: bool, expected: list[str]) -> None:
+    policy = apps_v1.StatefulSetPersistentVolumeClaimRetentionPolicy(whenDeleted=deleted, whenScaled=scaled)
+    made = make(1, volumeClaimTemplates=[DATA], persistentVolumeClaimRetentionPolicy=policy)
+    gone = pod(made, 1) if condemned else None
+    for before in ([], [meta_v1.OwnerReference("apps/v1", "StatefulSet", "x", "u", controller=True)]):
+        found = sts.claim_owners(made, claim(made, 0, ownerReferences=before), condemned=gone)
+        assert [one.kind for one in found] == expected
+
+
+@pytest.mark.parametrize(("unavailable", "expected"), [(None, ["x-3"]), (2, ["x-3", "x-2"]), ("50%", ["x-3", "x-2"])])
+def test_an_update_takes_as_many_as_may_be_unavailable(unavailable: Any, expected: list[str]) -> None:
+    before = make(4)
+    made = make(4, image="x:2", updateStrategy=rolling(maxUnavailable=unavailable))
+    old = [pod(before, ordinal) for ordinal in range(4)]
+    assert names(sts.plan(observe(made, *old, before=before))) == [f"Delete {name}" for name in expected]

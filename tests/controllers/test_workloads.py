@@ -250,3 +250,39 @@ async def test_a_job_of_another_controller_is_left_alone() -> None:
         await lab.settle(3)
         assert await names(lab) == []
         assert (await lab.client.get(batch_v1.Job, "x", namespace="default")).status in (None, batch_v1.JobStatus())
+
+
+async def test_claims_of_pods_that_are_scaled_away_go_when_the_policy_says_so() -> None:
+    async with open_lab("n1") as lab:
+        claim = core_v1.PersistentVolumeClaim(
+            metadata=meta_v1.ObjectMeta(name="data"),
+            spec=core_v1.PersistentVolumeClaimSpec(
+                accessModes=["ReadWriteOnce"],
+                resources=core_v1.VolumeResourceRequirements(requests={"storage": "1Gi"}),
+            ),
+        )
+        policy = apps_v1.StatefulSetPersistentVolumeClaimRetentionPolicy(whenDeleted="Delete", whenScaled="Delete")
+        spec = apps_v1.StatefulSetSpec(
+            replicas=2,
+            selector=SELECTOR,
+            serviceName="x",
+            template=template(),
+            volumeClaimTemplates=[claim],
+            persistentVolumeClaimRetentionPolicy=policy,
+        )
+        await lab.client.create(apps_v1.StatefulSet(metadata=meta(), spec=spec))
+
+        async def claims(count: int) -> bool:
+            ready = [one for one in (await lab.pods()) if one.status and one.status.phase == "Running"]
+            return len((await lab.client.list(core_v1.PersistentVolumeClaim)).items) == count == len(ready)
+
+        await lab.until(lambda: claims(2))
+        body = {"spec": {"replicas": 1}}
+        await lab.client.patch(apps_v1.StatefulSet, "x", body, PatchType.MERGE, namespace="default")
+        await lab.until(lambda: claims(1))
+        body = {"spec": {"replicas": 2}}
+        await lab.client.patch(apps_v1.StatefulSet, "x", body, PatchType.MERGE, namespace="default")
+        await lab.until(lambda: claims(2))
+        await lab.client.delete(apps_v1.StatefulSet, "x", namespace="default")
+        await lab.until(lambda: claims(0))
+        assert not (await lab.client.list(core_v1.PersistentVolume)).items

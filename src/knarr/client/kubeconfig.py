@@ -130,6 +130,24 @@ def to_transport(path: Path, context: str = "") -> HttpsTransport:
     )
 
 
+def authority(path: Path, context: str = "") -> str:
+    """Return the certificates, PEM, with which the server of a context is verified; empty if the system's are to be used.
+
+    Raises:
+        BadKubeconfig: the context or something that it names is missing, or the file cannot be read.
+    """
+    config = load(path)
+    entry = _entry(path, config, "contexts", context or config.get("current-context") or "").get("context") or {}
+    cluster = _entry(path, config, "clusters", entry.get("cluster", "")).get("cluster") or {}
+    data, file = cluster.get("certificate-authority-data"), _file(path, cluster.get("certificate-authority"))
+    if data:
+        return base64.b64decode(data).decode()
+    try:
+        return file.read_text() if file is not None else ""
+    except OSError as err:
+        raise BadKubeconfig(str(file), err.strerror or str(err)) from err
+
+
 def _entry(path: Path, config: Config, kind: str, name: str) -> Config:
     for entry in config[kind] or ():
         if entry.get("name") == name:

@@ -102,7 +102,7 @@ def _count(observed: "Observed", new: apps_v1.ReplicaSet | None) -> apps_v1.Depl
         readyReplicas=sum(status.readyReplicas or 0 for status in counts) or None,
         availableReplicas=available or None,
         unavailableReplicas=max(0, wanted - available) or None,
-        terminatingReplicas=terminating or None,
+        terminatingReplicas=terminating,
         collisionCount=previous.collisionCount if previous else None,
     )
 

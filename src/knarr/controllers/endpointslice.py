@@ -9,6 +9,7 @@ Upstream counterpart: pkg/controller/endpointslice and staging/src/k8s.io/endpoi
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 from lightkube.models import core_v1, discovery_v1, meta_v1
@@ -18,6 +19,7 @@ from knarr.api import errors
 from knarr.control import Context, expectations, informer, loop, owners, selectors
 from knarr.controllers import batches
 from knarr.controllers import pods as podinfo
+from knarr.controllers.endpointslice_hints import Triggers, format_time, hints
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 CONTROLLER = "endpointslice-controller.k8s.io"
@@ -25,7 +27,9 @@ SERVICE_NAME = "kubernetes.io/service-name"
 HEADLESS = "service.kubernetes.io/headless"
 ENDPOINTS_LIMIT = 100
 """Most endpoints of one slice."""
-ENDPOINTS_LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
+LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
+RETRY_S = 5.0
+"""A pod whose node is not known yet is looked at again after this long."""
 ZONE = "topology.kubernetes.io/zone"
 
 
@@ -59,6 +63,7 @@ def plan(
     pods: Iterable[core_v1.Pod],
     nodes: Mapping[str, core_v1.Node],
     slices: Sequence[discovery_v1.EndpointSlice],
+    changed_at: datetime | None = None,
 ) -> list[Action]:
     """Decide which slices to write so that they list exactly the Service's endpoints.
 
@@ -67,6 +72,7 @@ def plan(
         pods: Those that the selector matches.
         nodes: By name, for zones.
         slices: Those of this Service that this controller made.
+        changed_at: When the change began that makes this necessary; None if that is not known.
 
     Returns:
         Creates, updates and deletes; empty when all stands as it should.
@@ -84,7 +90,25 @@ def plan(
         actions += [Delete(one) for stale in by_port.values() for one in stale]
     families = set(service.spec.ipFamilies or ["IPv4"])
     actions += [Delete(one) for one in slices if one.addressType not in families]
-    return _reuse(actions)
+    return [_stamped(action, changed_at) for action in _reuse(actions)]
+
+
+def _stamped(action: Action, changed_at: datetime | None) -> Action:
+    """Return a write that says when the change began."""
+    if isinstance(action, Delete):
+        return action
+    one = action.slice
+    assert one.metadata
+    annotations = {key: value for key, value in (one.metadata.annotations or {}).items() if key != LAST_CHANGE}
+    if changed_at is not None:
+        annotations[LAST_CHANGE] = format_time(changed_at)
+    stamped = replace(one, metadata=replace(one.metadata, annotations=annotations or None))
+    return _with_slice(action, stamped)
+
+
+def _with_slice(action: Create | Update, one: discovery_v1.EndpointSlice) -> Action:
+    """Return the same kind of write of another slice."""
+    return Create(one) if isinstance(action, Create) else Update(one)
 
 
 def _reuse(actions: list[Action]) -> list[Action]:
@@ -119,13 +143,19 @@ def _endpoints_by_port(
         if not address or podinfo.phase(pod) in {"Succeeded", "Failed"}:
             continue
         ports = endpoint_ports(service, pod)
-        if service.spec.ports and not ports:
+        if (service.spec.ports and not ports) or is_lost(service, pod, nodes):
             continue
         endpoint = _endpoint(service, pod, address, nodes)
         groups.setdefault(port_key(ports), (ports, []))[1].append(endpoint)
     if not groups:
         groups[port_key(())] = ([], [])  # one empty slice tells that there is nothing, as upstream does
     return groups
+
+
+def is_lost(service: core_v1.Service, pod: core_v1.Pod, nodes: Mapping[str, core_v1.Node]) -> bool:
+    """Tell whether a pod's node is not there; unless the Service publishes everything, such a pod is left out."""
+    assert service.spec and pod.spec
+    return bool(pod.spec.nodeName) and pod.spec.nodeName not in nodes and not service.spec.publishNotReadyAddresses
 
 
 def pod_address(pod: core_v1.Pod, family: str) -> str:
@@ -174,7 +204,7 @@ def _endpoint(
     node = nodes.get(pod.spec.nodeName or "")
     zone = ((node.metadata.labels or {}).get(ZONE)) if node and node.metadata else None
     named = bool(pod.spec.hostname) and pod.spec.subdomain == service.metadata.name
-    return discovery_v1.Endpoint(
+    endpoint = discovery_v1.Endpoint(
         addresses=[address],
         conditions=discovery_v1.EndpointConditions(ready=ready, serving=serving, terminating=terminating),
         hostname=pod.spec.hostname if named and pod.metadata.namespace == service.metadata.namespace else None,
@@ -184,6 +214,8 @@ def _endpoint(
         ),
         zone=zone,
     )
+    endpoint.hints = hints(service.spec.trafficDistribution, endpoint)
+    return endpoint
 
 
 def _plan_port(
@@ -199,11 +231,7 @@ def _plan_port(
     for one in slices:
         still = [left.pop(key) for key in map(_endpoint_key, one.endpoints or ()) if key in left]
         kept.append((one, still))
-    new = list(left.values())
-    for _, still in sorted(kept, key=lambda pair: len(pair[1]), reverse=True):
-        room = ENDPOINTS_LIMIT - len(still)
-        still += new[:room]
-        new = new[room:]
+    new = _fill(service, ports, kept, list(left.values()))
     actions: list[Action] = []
     filled = sum(1 for _, still in kept if still)
     spare = 0 if filled or new else 1  # one slice stays even when it is empty
@@ -219,6 +247,29 @@ def _plan_port(
         actions.append(Create(_new_slice(service, family, ports, new[:ENDPOINTS_LIMIT])))
         new = new[ENDPOINTS_LIMIT:]
     return actions
+
+
+def _fill(
+    service: core_v1.Service,
+    ports: list[discovery_v1.EndpointPort],
+    kept: Sequence[tuple[discovery_v1.EndpointSlice, list[discovery_v1.Endpoint]]],
+    new: list[discovery_v1.Endpoint],
+) -> list[discovery_v1.Endpoint]:
+    """Put new endpoints where that costs fewest writes, and return those that need new slices.
+
+    Slices that are written anyway take what they can, the fullest first; what is left goes into one more slice if it all fits there.
+    """
+    by_fill = sorted(kept, key=lambda pair: len(pair[1]), reverse=True)
+    for one, still in by_fill:
+        if _with_service(service, replace(one, endpoints=still, ports=ports)) != one:
+            room = max(0, ENDPOINTS_LIMIT - len(still))
+            still += new[:room]
+            new = new[room:]
+    for _, still in by_fill:
+        if new and len(still) + len(new) <= ENDPOINTS_LIMIT:
+            still += new
+            new = []
+    return new
 
 
 def _endpoint_key(endpoint: discovery_v1.Endpoint) -> tuple[str, str]:
@@ -272,12 +323,14 @@ class Reconciler:
         self._nodes = context.informers.of(core_v1.Node)
         self._slices = context.informers.of(discovery_v1.EndpointSlice)
         self._slices.add_index(SERVICE_NAME, _service_key)
+        self._triggers: dict[str, Triggers] = {}
 
     async def reconcile(self, request: loop.Request) -> loop.Result:
         """Write the slices of a Service; without the Service the garbage collector takes them."""
         service = self._services.get(request.namespace, request.name)
         if service is None:
             self._expectations.forget(str(request))
+            self._triggers.pop(str(request), None)
         if service is None or service.spec is None or not service.spec.selector or service.spec.type == "ExternalName":
             return loop.Result()
         assert service.metadata
@@ -286,13 +339,15 @@ class Reconciler:
         selector = service.spec.selector
         pods = self._pods.list(request.namespace, lambda labels: selectors.subset(selector, labels))
         nodes = {informer.key_of(node)[1]: node for node in self._nodes.list()}
-        actions = plan(service, pods, nodes, self._mine(request))
+        changed_at = self._triggers.setdefault(str(request), Triggers()).next(service, pods)
+        actions = plan(service, pods, nodes, self._mine(request), changed_at)
         creates = sum(isinstance(action, Create) for action in actions)
         if creates:
             self._expectations.expect_creations(str(request), creates)
         for action in actions:
             await self._act(request, action)
-        return loop.Result()
+        lost = any(is_lost(service, pod, nodes) for pod in pods)
+        return loop.Result(requeue_after_s=RETRY_S if lost else None)
 
     def requests_of_pod(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> Iterable[loop.Request]:
         """Name the Services that select a pod as it was or is, if anything that endpoints show has changed."""

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 
 from lightkube.models import coordination_v1, core_v1
 from msgspec.structs import replace
@@ -18,14 +19,12 @@ from knarr.api import errors
 from knarr.client import PatchType
 from knarr.control import Context, informer, loop
 from knarr.controllers import pods as podinfo
+from knarr.controllers.nodezones import Pace, eviction_rate, is_ready, zone_of
 
 GRACE_S = 50.0
 """How long a node may be silent. Source: kube-controller-manager --node-monitor-grace-period."""
 MONITOR_PERIOD_S = 5.0
 LEASES = "kube-node-lease"
-UNHEALTHY_SHARE = 0.55
-LARGE_ZONE = 50
-"""Zones up to this size are not evicted from at all while most of their nodes are down."""
 STARTUP_GRACE_S = 60.0
 """The same for a node that has never reported."""
 NOT_READY = "node.kubernetes.io/not-ready"
@@ -44,6 +43,20 @@ _OWNED = {*_TAINT_BY_CONDITION.values(), UNSCHEDULABLE}
 _MONITORED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 _NEVER_REPORTED = ("NodeStatusNeverUpdated", "Kubelet never posted node status.")
 _STOPPED_REPORTING = ("NodeStatusUnknown", "Kubelet stopped posting node status.")
+
+
+class Eviction(Enum):
+    """What becomes of the NoExecute taint of a node that is not ready.
+
+    Attributes:
+        BEGIN: It is put on.
+        HOLD: What stands stays.
+        WITHDRAW: It is taken off: everything is down, and that is rather the fault of this side.
+    """
+
+    BEGIN = auto()
+    HOLD = auto()
+    WITHDRAW = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +101,7 @@ def conditions(node: core_v1.Node, silence: Silence, now: datetime) -> list[core
     return list(by_type.values())
 
 
-def taints(node: core_v1.Node, now: datetime, *, evicts: bool = True) -> list[core_v1.Taint]:
+def taints(node: core_v1.Node, now: datetime, *, eviction: Eviction) -> list[core_v1.Taint]:
     """Return the taints that a node should have: others' kept, ours as its conditions say.
 
     NoSchedule follows every bad condition; NoExecute only not-ready and unreachable, with the time it began.
@@ -96,12 +109,14 @@ def taints(node: core_v1.Node, now: datetime, *, evicts: bool = True) -> list[co
     Args:
         node: As last seen.
         now: The wall time.
-        evicts: Whether NoExecute is called for; it is not while so much is down that the fault is rather on this side.
+        eviction: What becomes of NoExecute.
     """
     assert node.spec
     current = node.spec.taints or []
     kept = [taint for taint in current if not _is_owned(taint)]
     wanted: list[core_v1.Taint] = []
+    evicted = any(taint.effect == "NoExecute" and _is_owned(taint) for taint in current)
+    evicts = eviction is Eviction.BEGIN or (eviction is Eviction.HOLD and evicted)
     for condition in (node.status.conditions or ()) if node.status else ():
         key = _TAINT_BY_CONDITION.get((condition.type, condition.status))
         if key is None:
@@ -123,36 +138,6 @@ def is_same_taints(left: Sequence[core_v1.Taint] | None, right: Sequence[core_v1
         return {(taint.key, taint.effect, taint.value or "") for taint in taints or ()}
 
     return keys(left) == keys(right)
-
-
-def may_evict(nodes: Sequence[core_v1.Node], zone: str) -> bool:
-    """Tell whether pods of a zone's unready nodes may be evicted.
-
-    They may not while no node at all is ready, nor while more than two and at least 55 % of a small zone are not: then the network or this
-    process is the likelier culprit.
-
-    Source: handleDisruption and ComputeZoneState in pkg/controller/nodelifecycle.
-    """
-    if nodes and not any(is_ready(node) for node in nodes):
-        return False
-    mine = [node for node in nodes if zone_of(node) == zone]
-    unready = sum(not is_ready(node) for node in mine)
-    if unready == len(mine):
-        return True  # a whole zone is down while others work
-    return not (unready > 2 and unready / len(mine) >= UNHEALTHY_SHARE and len(mine) <= LARGE_ZONE)
-
-
-def is_ready(node: core_v1.Node) -> bool:
-    """Tell whether the Ready condition is true."""
-    ready = _ready(node)
-    return ready is not None and ready.status == "True"
-
-
-def zone_of(node: core_v1.Node) -> str:
-    """Return region and zone of a node, "" for none."""
-    labels = (node.metadata.labels or {}) if node.metadata else {}
-    region, zone = labels.get("topology.kubernetes.io/region", ""), labels.get("topology.kubernetes.io/zone", "")
-    return f"{region}:{zone}" if region or zone else ""
 
 
 @dataclass(slots=True)
@@ -179,6 +164,7 @@ class Monitor:
         self._pods = context.informers.of(core_v1.Pod)
         self._pods.add_index(podinfo.NODE_INDEX, podinfo.by_node)
         self._seen: dict[str, _Seen] = {}
+        self._pace = Pace()
 
     async def run(self) -> None:
         """Look at all nodes every few seconds."""
@@ -195,14 +181,30 @@ class Monitor:
         node = self._nodes.get("", request.name)
         if node is None or node.spec is None or (node.metadata and node.metadata.deletionTimestamp):
             return loop.Result()
-        evicts = is_ready(node) or may_evict(self._nodes.list(), zone_of(node))
-        wanted = taints(node, self._clock.now(), evicts=evicts)
+        eviction, again_s = self._choose_eviction(node)
+        wanted = taints(node, self._clock.now(), eviction=eviction)
         if not is_same_taints(wanted, node.spec.taints):
             version = node.metadata.resourceVersion if node.metadata else None
             body = {"metadata": {"resourceVersion": version}, "spec": {"taints": wanted or None}}
             with contextlib.suppress(errors.NotFound):
                 await self._client.patch(core_v1.Node, request.name, body, PatchType.MERGE)
-        return loop.Result()
+        return loop.Result(requeue_after_s=again_s)
+
+    def _choose_eviction(self, node: core_v1.Node) -> tuple[Eviction, float | None]:
+        """Return what becomes of a node's NoExecute taint, and when that may be otherwise."""
+        if is_ready(node):
+            return Eviction.BEGIN, None
+        zone = zone_of(node)
+        rate = eviction_rate(self._nodes.list(), zone)
+        if rate is None:
+            return Eviction.WITHDRAW, None
+        assert node.spec
+        if any(taint.effect == "NoExecute" and _is_owned(taint) for taint in node.spec.taints or ()):
+            return Eviction.BEGIN, None  # begun already: the key follows the condition
+        if not rate:
+            return Eviction.HOLD, None
+        wait_s = self._pace.wait_s(zone, rate, self._clock.monotonic_s())
+        return (Eviction.HOLD, wait_s) if wait_s else (Eviction.BEGIN, None)
 
     def requests_of_node(self, old: core_v1.Node | None, new: core_v1.Node | None) -> Iterable[loop.Request]:
         """Name the node; with it all that are not ready when one became ready or stopped being so: that decides about evictions."""

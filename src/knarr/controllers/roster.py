@@ -3,7 +3,8 @@
 Upstream counterpart: cmd/kube-controller-manager/app/controller_descriptor.go.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from knarr.control import Context
@@ -17,12 +18,14 @@ from knarr.controllers import (
     csrsigning,
     daemonset,
     deployment,
+    descheduler,
     disruption,
     endpoints,
     endpointslice,
     endpointslicemirroring,
     ephemeralvolume,
     garbagecollector,
+    horizontalpodautoscaler,
     job_loop,
     legacytokencleaner,
     localpath,
@@ -35,9 +38,11 @@ from knarr.controllers import (
     pvprotection,
     replicaset,
     replicationcontroller,
+    resourceclaim,
     resourcequota,
     rootca,
     serviceaccount,
+    servicecidrs,
     statefulset_loop,
     tainteviction,
     tokencleaner,
@@ -56,55 +61,112 @@ class Controller(Protocol):
 
 Build = Callable[[Context], Controller]
 
-ROSTER: tuple[tuple[str, Build], ...] = (
-    ("deployment-controller", deployment.build),
-    ("replicaset-controller", replicaset.build),
-    ("replication-controller", replicationcontroller.build),
-    ("daemon-set-controller", daemonset.build),
-    ("statefulset-controller", statefulset_loop.build),
-    ("job-controller", job_loop.build),
-    ("cronjob-controller", cronjob.build),
-    ("ttl-after-finished-controller", job_loop.build_ttl),
-    ("endpointslice-controller", endpointslice.build),
-    ("endpointslicemirroring-controller", endpointslicemirroring.build),
-    ("disruption-controller", disruption.build),
-    ("endpoint-controller", endpoints.build),
-    ("namespace-controller", namespace.build),
-    ("service-account-controller", serviceaccount.build),
-    ("root-ca-cert-publisher", rootca.build),
-    ("generic-garbage-collector", garbagecollector.build),
-    ("clusterrole-aggregation-controller", clusterroleaggregation.build),
-    ("resourcequota-controller", resourcequota.build),
-    ("persistent-volume-binder", persistentvolume_loop.build),
-    ("persistent-volume-binder", localpath.build),
-    ("ephemeral-volume-controller", ephemeralvolume.build),
-    ("expand-controller", volumeexpand.build),
-    ("attachdetach-controller", attachdetach.build),
-    ("volumeattributesclass-protection-controller", vacprotection.build),
-    ("pvc-protection-controller", pvcprotection.build),
-    ("pv-protection-controller", pvprotection.build),
-    ("node-controller", nodeipam.build),
-    ("node-controller", nodelifecycle.build),
-    ("node-controller", tainteviction.build),
-    ("pod-garbage-collector", podgc.build),
-    ("certificate-controller", csrapproving.build),
-    ("certificate-controller", csrsigning.build),
-    ("certificate-controller", csrcleaner.build),
-    ("bootstrap-signer", bootstrapsigner.build),
-    ("token-cleaner", tokencleaner.build),
-    ("legacy-service-account-token-cleaner", legacytokencleaner.build),
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A controller.
+
+    Attributes:
+        name: As upstream's `--controllers` names it.
+        account: The service account in kube-system that it acts as.
+        build: Assembles it.
+        is_default: Whether it runs unless told not to.
+    """
+
+    name: str
+    account: str
+    build: Build
+    is_default: bool = True
+
+
+class UnknownController(ValueError):
+    """Raised when a selection names a controller that there is none of."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'"{name}" is not in the list of known controllers: {", ".join(one.name for one in ROSTER)}')
+
+
+ROSTER: tuple[Entry, ...] = (
+    Entry("deployment-controller", "deployment-controller", deployment.build),
+    Entry("replicaset-controller", "replicaset-controller", replicaset.build),
+    Entry("replicationcontroller-controller", "replication-controller", replicationcontroller.build),
+    Entry("daemonset-controller", "daemon-set-controller", daemonset.build),
+    Entry("statefulset-controller", "statefulset-controller", statefulset_loop.build),
+    Entry("job-controller", "job-controller", job_loop.build),
+    Entry("cronjob-controller", "cronjob-controller", cronjob.build),
+    Entry("ttl-after-finished-controller", "ttl-after-finished-controller", job_loop.build_ttl),
+    Entry("endpointslice-controller", "endpointslice-controller", endpointslice.build),
+    Entry("endpointslice-mirroring-controller", "endpointslicemirroring-controller", endpointslicemirroring.build),
+    Entry("disruption-controller", "disruption-controller", disruption.build),
+    Entry("endpoints-controller", "endpoint-controller", endpoints.build),
+    Entry("namespace-controller", "namespace-controller", namespace.build),
+    Entry("serviceaccount-controller", "service-account-controller", serviceaccount.build),
+    Entry("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", rootca.build),
+    Entry("horizontal-pod-autoscaler-controller", "horizontal-pod-autoscaler", horizontalpodautoscaler.build),
+    Entry("garbage-collector-controller", "generic-garbage-collector", garbagecollector.build),
+    Entry("clusterrole-aggregation-controller", "clusterrole-aggregation-controller", clusterroleaggregation.build),
+    Entry("resourcequota-controller", "resourcequota-controller", resourcequota.build),
+    Entry("persistentvolume-binder-controller", "persistent-volume-binder", persistentvolume_loop.build),
+    Entry("local-path-provisioner", "persistent-volume-binder", localpath.build),
+    Entry("ephemeral-volume-controller", "ephemeral-volume-controller", ephemeralvolume.build),
+    Entry("persistentvolume-expander-controller", "expand-controller", volumeexpand.build),
+    Entry("persistentvolume-attach-detach-controller", "attachdetach-controller", attachdetach.build),
+    Entry(
+        "volumeattributesclass-protection-controller",
+        "volumeattributesclass-protection-controller",
+        vacprotection.build,
+    ),
+    Entry("persistentvolumeclaim-protection-controller", "pvc-protection-controller", pvcprotection.build),
+    Entry("persistentvolume-protection-controller", "pv-protection-controller", pvprotection.build),
+    Entry("node-ipam-controller", "node-controller", nodeipam.build),
+    Entry("node-lifecycle-controller", "node-controller", nodelifecycle.build),
+    Entry("taint-eviction-controller", "node-controller", tainteviction.build),
+    Entry("service-cidr-controller", "service-cidrs-controller", servicecidrs.build),
+    Entry("resourceclaim-controller", "resource-claim-controller", resourceclaim.build),
+    Entry("pod-garbage-collector-controller", "pod-garbage-collector", podgc.build),
+    Entry("certificatesigningrequest-approving-controller", "certificate-controller", csrapproving.build),
+    Entry("certificatesigningrequest-signing-controller", "certificate-controller", csrsigning.build),
+    Entry("certificatesigningrequest-cleaner-controller", "certificate-controller", csrcleaner.build),
+    Entry("bootstrap-signer-controller", "bootstrap-signer", bootstrapsigner.build),
+    Entry("token-cleaner-controller", "token-cleaner", tokencleaner.build),
+    Entry(
+        "legacy-serviceaccount-token-cleaner-controller",
+        "legacy-service-account-token-cleaner",
+        legacytokencleaner.build,
+    ),
+    Entry("descheduler", "descheduler", descheduler.build, is_default=False),
 )
-"""Each controller with the service account that it acts as; what looks after nodes shares one, as upstream, and so does what looks
-after certificates."""
+"""All controllers. What looks after nodes shares a service account, as upstream, and so does what looks after certificates and volumes."""
 
 
-def run(context: Context, supervisor: Supervisor) -> None:
-    """Start all controllers; they run until the supervisor ends.
+def run(context: Context, supervisor: Supervisor, entries: Iterable[Entry] | None = None) -> None:
+    """Start controllers; they run until the supervisor ends.
 
     Args:
         context: Of the process, as `control.context.open_context(client_for, "kube-controller-manager", …)` gives it.
         supervisor: Restarts what fails.
+        entries: Which, as `select` gives them; None takes those that run by default.
     """
-    for account, build in ROSTER:
-        name = f"{build.__module__.rpartition('.')[2]}.{build.__name__}"
-        supervisor.run(name, build(context.named(account)).run)
+    for one in select(["*"]) if entries is None else entries:
+        supervisor.run(one.name, one.build(context.named(one.account)).run)
+
+
+def select(selection: Sequence[str]) -> list[Entry]:
+    """Return the controllers that a selection means.
+
+    Args:
+        selection: "*" means all that run by default, "name" that one, "-name" all but that one.
+
+    Raises:
+        UnknownController: It names one that there is not.
+    """
+    known = {one.name for one in ROSTER}
+    for word in selection:
+        if word != "*" and word.removeprefix("-") not in known:
+            raise UnknownController(word.removeprefix("-"))
+    takes_all = "*" in selection or all(word.startswith("-") for word in selection)
+    return [
+        one
+        for one in ROSTER
+        if one.name in selection or (takes_all and one.is_default and f"-{one.name}" not in selection)
+    ]

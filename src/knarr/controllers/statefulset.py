@@ -8,7 +8,7 @@ Upstream counterpart: pkg/controller/statefulset (stateful_set_control.go, state
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from lightkube.models import apps_v1, core_v1, meta_v1
@@ -35,6 +35,7 @@ class Observed:
         current: The revision that pods not yet updated have.
         update: The revision of the present template.
         now: The wall time.
+        claims: Of the namespace, by name.
     """
 
     stateful_set: apps_v1.StatefulSet
@@ -42,6 +43,7 @@ class Observed:
     current: apps_v1.ControllerRevision
     update: apps_v1.ControllerRevision
     now: datetime
+    claims: Mapping[str, core_v1.PersistentVolumeClaim] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,22 @@ class Delete:
     recreates: bool = False
 
 
-Action = Create | Delete
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Give a pod back the labels by which it is known."""
+
+    pod: core_v1.Pod
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Create the claims that a pod waits for and that have gone missing."""
+
+    ordinal: int
+
+
+Action = Create | Delete | Restore | Claim
 
 
 def plan(observed: Observed) -> list[Action]:
@@ -89,12 +106,88 @@ def plan(observed: Observed) -> list[Action]:
 
 def _plan_replica(observed: Observed, ordinal: int, pod: core_v1.Pod | None) -> tuple[list[Action], bool]:
     if pod is None:
+        if any(is_stale(claim, None) for claim in _claims_of(observed, ordinal)):
+            return [], True  # the claim is on its way out: a pod would hold it
         return [Create(pod_for(observed, ordinal), ordinal)], False
     if _is_going(pod):
         return [], True
     if podinfo.phase(pod) in {"Failed", "Succeeded"}:
         return [Delete(pod, recreates=True)], False
-    return [], not _is_available(observed, pod)
+    actions: list[Action] = []
+    missing = identity(observed.stateful_set, ordinal).items() - ((pod.metadata and pod.metadata.labels) or {}).items()
+    if missing:
+        actions.append(Restore(pod, dict(missing)))
+    assert observed.stateful_set.spec
+    if podinfo.phase(pod) == "Pending":
+        there = len(_claims_of(observed, ordinal))
+        if there < len(observed.stateful_set.spec.volumeClaimTemplates or ()):
+            actions.append(Claim(ordinal))
+    return actions, not _is_available(observed, pod)
+
+
+def _claims_of(observed: Observed, ordinal: int) -> list[core_v1.PersistentVolumeClaim]:
+    names = (_meta(one).name or "" for one in claims_for(observed.stateful_set, ordinal))
+    return [observed.claims[name] for name in names if name in observed.claims]
+
+
+def is_stale(claim: core_v1.PersistentVolumeClaim, pod: core_v1.Pod | None) -> bool:
+    """Tell whether a claim is going to be deleted together with an earlier pod of its name.
+
+    Args:
+        claim: The claim.
+        pod: The pod that uses it now, if there is one.
+    """
+    meta = _meta(claim)
+    if meta.deletionTimestamp is not None:
+        return True
+    uid = pod.metadata.uid if pod is not None and pod.metadata else None
+    return any(one.kind == "Pod" and one.uid != uid for one in meta.ownerReferences or ())
+
+
+def has_claim(stateful_set: apps_v1.StatefulSet, name: str) -> bool:
+    """Tell whether a claim's name is one of this set's."""
+    assert stateful_set.spec and stateful_set.metadata
+    templates = stateful_set.spec.volumeClaimTemplates or ()
+    match = _ORDINAL.fullmatch(name)
+    return match is not None and any(match[1] == f"{_meta(one).name}-{stateful_set.metadata.name}" for one in templates)
+
+
+def identity(stateful_set: apps_v1.StatefulSet, ordinal: int) -> dict[str, str]:
+    """Return the labels by which the pod of an ordinal is known."""
+    name = (stateful_set.metadata.name or "") if stateful_set.metadata else ""
+    return {POD_NAME_LABEL: f"{name}-{ordinal}", POD_INDEX_LABEL: str(ordinal)}
+
+
+def claim_owners(
+    stateful_set: apps_v1.StatefulSet,
+    claim: core_v1.PersistentVolumeClaim,
+    *,
+    condemned: core_v1.Pod | None,
+) -> list[meta_v1.OwnerReference]:
+    """Return who should own a claim, by the retention policy: the set, the pod that is scaled away, or neither of them.
+
+    Args:
+        stateful_set: The set.
+        claim: As it is; owners that have nothing to do with the set stay.
+        condemned: The claim's pod, if its ordinal is beyond the set's.
+    """
+    assert stateful_set.spec and stateful_set.metadata
+    policy = stateful_set.spec.persistentVolumeClaimRetentionPolicy
+    when_deleted = (policy.whenDeleted if policy else None) or "Retain"
+    when_scaled = (policy.whenScaled if policy else None) or "Retain"
+    current = list(_meta(claim).ownerReferences or ())
+    others = [one for one in current if one.kind not in ("StatefulSet", "Pod")]
+    if any(one.controller for one in others):
+        return current
+    wanted: apps_v1.StatefulSet | core_v1.Pod | None = None
+    if condemned is not None and when_scaled == "Delete":
+        wanted = condemned
+    elif when_deleted == "Delete":
+        wanted = stateful_set
+    if wanted is None or wanted.metadata is None:
+        return others
+    standing = next((one for one in current if one.uid == wanted.metadata.uid), None)
+    return [*others, standing or owners.controller_reference(wanted)]
 
 
 def _plan_condemned(
@@ -109,7 +202,7 @@ def _plan_condemned(
             if monotonic:
                 return actions, True
             continue
-        if monotonic and not podinfo.is_ready(pod) and pod is not first_unhealthy:
+        if monotonic and not _is_available(observed, pod) and pod is not first_unhealthy:
             return actions, True
         actions.append(Delete(pod))
         if monotonic:
@@ -164,7 +257,7 @@ def pod_for(observed: Observed, ordinal: int) -> core_v1.Pod:
         owner=owners.controller_reference(stateful_set),
     )
     assert pod.metadata and pod.spec
-    labels = {**(pod.metadata.labels or {}), POD_NAME_LABEL: name, POD_INDEX_LABEL: str(ordinal)}
+    labels = {**(pod.metadata.labels or {}), **identity(stateful_set, ordinal)}
     labels[REVISION_LABEL] = _name(revision)
     meta = replace(pod.metadata, name=name, generateName=f"{stateful_set.metadata.name}-", labels=labels)
     claims = {
@@ -202,18 +295,15 @@ def compute_status(observed: Observed, collisions: int | None) -> apps_v1.Statef
     """Return the status that the StatefulSet should have; a finished rollout makes its revision the current one."""
     stateful_set = observed.stateful_set
     assert stateful_set.metadata and stateful_set.spec
-    standing = [
-        pod for pod in observed.pods if not _is_going(pod) and podinfo.phase(pod) not in {"Failed", "Succeeded"}
-    ]
-    ready = [pod for pod in standing if podinfo.phase(pod) == "Running" and podinfo.is_ready(pod)]
+    standing = [pod for pod in observed.pods if not _is_going(pod)]
+    ready = [pod for pod in observed.pods if podinfo.phase(pod) == "Running" and podinfo.is_ready(pod)]
     current_name, update_name = _name(observed.current), _name(observed.update)
     current = [pod for pod in standing if revision_of(pod) == current_name]
     updated = [pod for pod in standing if revision_of(pod) == update_name]
     replicas = len(observed.pods)
     strategy = stateful_set.spec.updateStrategy
-    partition = (strategy.rollingUpdate.partition or 0) if strategy and strategy.rollingUpdate else 0
     rolls = strategy is None or strategy.type != "OnDelete"
-    if rolls and partition == 0 and len(updated) == replicas == len(ready) and replicas == _replicas(stateful_set):
+    if rolls and len(updated) == replicas == len(ready) and replicas == _replicas(stateful_set):
         current_name, current = update_name, updated
     return apps_v1.StatefulSetStatus(
         replicas=replicas,

@@ -17,11 +17,15 @@ from knarr.controllers import pods as podinfo
 from knarr.controllers.podcontrol import PodControl
 from knarr.controllers.statefulset import (
     Action,
+    Claim,
     Create,
     Delete,
     Observed,
+    Restore,
+    claim_owners,
     claims_for,
     compute_status,
+    has_claim,
     is_member,
     ordinal_of,
     ordinals,
@@ -59,12 +63,13 @@ class Reconciler:
         if revisions is None:
             return loop.Result()
         pods = await self.pods.claim(stateful_set, orphans=lambda pod: is_member(stateful_set, pod))
-        observed = Observed(stateful_set, pods, *revisions, self._clock.now())
+        claims = {informer.key_of(one)[1]: one for one in self._claims.list(request.namespace)}
+        observed = Observed(stateful_set, pods, *revisions, self._clock.now(), claims)
         failure: errors.StatusError | None = None
         if self.pods.is_settled(stateful_set):
             actions = plan(observed)
             failure = await self._act(stateful_set, actions)
-            await self._keep_claims(stateful_set)
+            await self._keep_claims(stateful_set, pods)
             if not actions:
                 await self._prune(observed)
         await self._write_status(observed)
@@ -72,6 +77,16 @@ class Reconciler:
             raise failure
         wait_s = podinfo.seconds_until_available(pods, stateful_set.spec.minReadySeconds or 0, observed.now)
         return loop.Result(requeue_after_s=wait_s)
+
+    def requests_of_claim(
+        self, old: core_v1.PersistentVolumeClaim | None, new: core_v1.PersistentVolumeClaim | None
+    ) -> Iterable[loop.Request]:
+        """Name the sets that a claim which is gone belonged to: their pods may have waited for that."""
+        if new is not None or old is None:
+            return ()
+        namespace, name = informer.key_of(old)
+        found = self._stateful_sets.list(namespace)
+        return [loop.Request(*informer.key_of(one)) for one in found if has_claim(one, name)]
 
     async def _choose_revisions(
         self, stateful_set: apps_v1.StatefulSet
@@ -104,15 +119,20 @@ class Reconciler:
         self.pods.expectations.expect(owner, len(creates), deletes)
         for index, action in enumerate(actions):
             try:
-                if isinstance(action, Create):
-                    await self._create(stateful_set, action)
-                else:
-                    await self._delete(stateful_set, action)
+                match action:
+                    case Create():
+                        await self._create(stateful_set, action)
+                    case Delete():
+                        await self._delete(stateful_set, action)
+                    case Restore():
+                        await self._restore(action)
+                    case Claim(ordinal):
+                        await self._create_claims(stateful_set, ordinal)
             except errors.StatusError as err:
                 for left in actions[index:]:  # none of these will be seen
                     if isinstance(left, Create):
                         self.pods.expectations.saw_creation(owner)
-                    elif left.pod.metadata:
+                    elif isinstance(left, Delete) and left.pod.metadata:
                         self.pods.expectations.saw_deletion(owner, left.pod.metadata.uid or "")
                 return err
         return None
@@ -121,13 +141,7 @@ class Reconciler:
         namespace, name = informer.key_of(action.pod)
         set_name = informer.key_of(stateful_set)[1]
         try:
-            for claim in claims_for(stateful_set, action.ordinal):
-                if self._claims.get(*informer.key_of(claim)) is None:
-                    with contextlib.suppress(errors.AlreadyExists):
-                        await self._client.create(claim)
-                        claim_name = informer.key_of(claim)[1]
-                        text = f"create Claim {claim_name} Pod {name} in StatefulSet {set_name} success"
-                        self._recorder.normal(stateful_set, "SuccessfulCreate", text)
+            await self._create_claims(stateful_set, action.ordinal)
             await self._client.create(action.pod)
         except errors.AlreadyExists:
             live = await self._client.get(core_v1.Pod, name, namespace=namespace)
@@ -142,6 +156,27 @@ class Reconciler:
         else:
             text = f"create Pod {name} in StatefulSet {set_name} successful"
             self._recorder.normal(stateful_set, "SuccessfulCreate", text)
+
+    async def _create_claims(self, stateful_set: apps_v1.StatefulSet, ordinal: int) -> None:
+        set_name = informer.key_of(stateful_set)[1]
+        for claim in claims_for(stateful_set, ordinal):
+            if self._claims.get(*informer.key_of(claim)) is not None:
+                continue
+            told = f"Claim {informer.key_of(claim)[1]} Pod {set_name}-{ordinal} in StatefulSet {set_name}"
+            try:
+                await self._client.create(claim)
+            except errors.AlreadyExists:
+                continue
+            except errors.StatusError as err:
+                self._recorder.warning(stateful_set, "FailedCreate", f"create {told} failed error: {err}")
+                raise
+            self._recorder.normal(stateful_set, "SuccessfulCreate", f"create {told} success")
+
+    async def _restore(self, action: Restore) -> None:
+        namespace, name = informer.key_of(action.pod)
+        body = {"metadata": {"uid": (action.pod.metadata and action.pod.metadata.uid), "labels": {**action.labels}}}
+        with contextlib.suppress(errors.NotFound, errors.Conflict):
+            await self._client.patch(core_v1.Pod, name, body, PatchType.MERGE, namespace=namespace)
 
     async def _delete(self, stateful_set: apps_v1.StatefulSet, action: Delete) -> None:
         assert action.pod.metadata and stateful_set.metadata
@@ -160,49 +195,27 @@ class Reconciler:
         text = f"delete Pod {name} in StatefulSet {set_name} successful"
         self._recorder.normal(stateful_set, "SuccessfulDelete", text)
 
-    async def _keep_claims(self, stateful_set: apps_v1.StatefulSet) -> None:
+    async def _keep_claims(self, stateful_set: apps_v1.StatefulSet, pods: Iterable[core_v1.Pod]) -> None:
         """Let claims be owned as the retention policy says, so that they go with the set, or with the pod when it is scaled away."""
-        assert stateful_set.spec and stateful_set.metadata
-        policy = stateful_set.spec.persistentVolumeClaimRetentionPolicy
-        if policy is None or not stateful_set.spec.volumeClaimTemplates:
+        assert stateful_set.spec
+        if not stateful_set.spec.volumeClaimTemplates:
             return
-        wanted = owners.controller_reference(stateful_set)
-        wanted = replace(wanted, controller=None, blockOwnerDeletion=None)
-        for ordinal in ordinals(stateful_set):
+        wanted = set(ordinals(stateful_set))
+        condemned = {ordinal_of(pod): pod for pod in pods if ordinal_of(pod) not in wanted}
+        for ordinal in sorted(wanted | condemned.keys()):
             for claim in claims_for(stateful_set, ordinal):
                 current = self._claims.get(*informer.key_of(claim))
-                if current is None or current.metadata is None:
+                if current is None or current.metadata is None or current.metadata.deletionTimestamp is not None:
                     continue
-                references = [one for one in current.metadata.ownerReferences or () if one.uid != wanted.uid]
-                if policy.whenDeleted == "Delete":
-                    references.append(wanted)
-                if len(references) != len(current.metadata.ownerReferences or ()):
+                references = claim_owners(stateful_set, current, condemned=condemned.get(ordinal))
+                if references != (current.metadata.ownerReferences or []):
                     await self._set_owners(current, references)
-        if policy.whenScaled == "Delete":
-            await self._drop_scaled_claims(stateful_set)
-
-    async def _drop_scaled_claims(self, stateful_set: apps_v1.StatefulSet) -> None:
-        assert stateful_set.spec and stateful_set.metadata
-        alive = set(ordinals(stateful_set))
-        for pod in self.pods.pods.by_index(owners.INDEX, stateful_set.metadata.uid or ""):
-            if ordinal_of(pod) in alive:
-                continue
-            reference = replace(owners.controller_reference(pod), controller=None, blockOwnerDeletion=None)
-            for claim in claims_for(stateful_set, ordinal_of(pod)):
-                current = self._claims.get(*informer.key_of(claim))
-                if current is None or current.metadata is None:
-                    continue
-                references = list(current.metadata.ownerReferences or ())
-                if all(one.uid != reference.uid for one in references):
-                    kept = [one for one in references if one.uid != stateful_set.metadata.uid]
-                    await self._set_owners(current, [*kept, reference])
 
     async def _set_owners(self, claim: core_v1.PersistentVolumeClaim, references: list[meta_v1.OwnerReference]) -> None:
-        namespace, name = informer.key_of(claim)
-        version = claim.metadata.resourceVersion if claim.metadata else None
-        body = {"metadata": {"resourceVersion": version, "ownerReferences": references}}
+        assert claim.metadata
+        owned = replace(claim, metadata=replace(claim.metadata, ownerReferences=references or None))
         with contextlib.suppress(errors.NotFound):
-            await self._client.patch(core_v1.PersistentVolumeClaim, name, body, PatchType.MERGE, namespace=namespace)
+            await self._client.update(owned)
 
     async def _prune(self, observed: Observed) -> None:
         stateful_set = observed.stateful_set
@@ -229,6 +242,7 @@ def build(context: Context) -> loop.Controller:
     controller.watch_changes(apps_v1.StatefulSet, reconciler.pods.requests_of_owner)
     controller.watch_changes(core_v1.Pod, reconciler.pods.requests_of)
     controller.watch(apps_v1.ControllerRevision, _request_of_revision)
+    controller.watch_changes(core_v1.PersistentVolumeClaim, reconciler.requests_of_claim)
     return controller
 
 

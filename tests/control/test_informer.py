@@ -149,3 +149,41 @@ async def test_indexes_follow_changes_and_late_handlers_hear_of_what_is_there() 
         assert len(informer.list(selector=lambda labels: labels.get("color") == "blue")) == 2
         assert informers.of(core_v1.ConfigMap) is informer
         assert informers.of(core_v1.ConfigMap, namespace="ns") is not informer
+
+
+def pod(name: str, version: int, phase: str) -> dict[str, Any]:
+    meta = {"name": name, "namespace": "ns", "resourceVersion": str(version)}
+    return {"metadata": meta, "spec": {"containers": []}, "status": {"phase": phase}}
+
+
+async def test_a_part_of_what_is_followed_already_shares_its_objects_and_needs_no_watch() -> None:
+    script, clock = Script(), FakeClock()
+    script.items = [pod("a", 1, "Running"), pod("b", 1, "Failed")]
+    client = Client(transport.InProcessTransport(script.handle, User("tester")), clock=clock)
+    async with Informers(client, clock, Random(1)) as informers:
+        whole = informers.of(core_v1.Pod)
+        part = informers.of(core_v1.Pod, field_selector="status.phase!=Succeeded,status.phase!=Failed")
+        told: list[tuple[bool, bool]] = []
+        part.on_change(lambda old, new: told.append((old is not None, new is not None)))
+        await clock.advance(1)
+        assert part.is_synced
+        assert [one is whole.get("ns", "a") for one in part.list()] == [True]
+        script.send("MODIFIED", pod("a", 2, "Succeeded"))
+        script.send("MODIFIED", pod("b", 3, "Running"))
+        script.send("DELETED", pod("b", 4, "Running"))
+        await clock.advance(1)
+        assert part.list() == []
+        assert len(whole.list()) == 1
+        assert told == [(False, True), (True, False), (False, True), (True, False)]
+        assert (script.lists, len(script.watched_from)) == (1, 1)
+
+
+async def test_what_only_the_server_can_select_is_asked_of_it() -> None:
+    script, clock = Script(), FakeClock()
+    client = Client(transport.InProcessTransport(script.handle, User("tester")), clock=clock)
+    async with Informers(client, clock, Random(1)) as informers:
+        informers.of(core_v1.Pod)
+        informers.of(core_v1.Pod, field_selector="spec.hostNetwork=true")
+        informers.of(core_v1.Pod, field_selector="status.phase=Running", label_selector="a=b")
+        await clock.advance(1)
+        assert script.lists == 3

@@ -96,8 +96,10 @@ def check_placement(state: State) -> Iterator[str]:
     yield from (f"address {ip} belongs to {n} pods" for ip, n in addresses.items() if n > 1)
     for pod in active:
         if not pod["spec"].get("nodeName"):
-            places = [name for name, node in nodes.items() if has_place(pod, node, placed)]
-            yield f"pod {key(pod)} waits: " + (f"though it fits on {places}" if places else "it fits nowhere")
+            target = target_of(pod)
+            places = [name for name, node in nodes.items() if target in ("", name) and has_place(pod, node, placed)]
+            if places or not target:
+                yield f"pod {key(pod)} waits: " + (f"though it fits on {places}" if places else "it fits nowhere")
 
 
 def check_replica_sets(state: State) -> Iterator[str]:
@@ -107,7 +109,7 @@ def check_replica_sets(state: State) -> Iterator[str]:
         wanted, status = one["spec"]["replicas"], one.get("status") or {}
         counts = (len(pods), sum(map(is_ready, pods)))
         told = (status.get("replicas", 0), status.get("readyReplicas", 0))
-        if counts != (wanted, wanted) or told != counts:
+        if told != counts or (counts != (wanted, wanted) and not lacks_quota(state, one)):
             yield f"ReplicaSet {key(one)}: {wanted} wanted, {counts[0]} there, {counts[1]} ready, told {told}"
 
 
@@ -119,13 +121,16 @@ def check_deployments(state: State) -> Iterator[str]:
         ]
         full = [rs for rs in owned if rs["spec"]["replicas"]]
         wanted, status = one["spec"]["replicas"], one.get("status") or {}
-        if len(full) > 1 or sum(rs["spec"]["replicas"] for rs in full) != wanted:
+        if lacks_quota(state, one):
+            pass  # a rollout goes no further then
+        elif len(full) > 1 or sum(rs["spec"]["replicas"] for rs in full) != wanted:
             yield f"Deployment {key(one)}: {wanted} wanted, ReplicaSets have {[rs['spec']['replicas'] for rs in owned]}"
         current = [rs for rs in owned if same_template(rs, one)]
-        if len(current) != 1 or (full and full != current):
+        if len(current) != 1 or (full and full != current and not lacks_quota(state, one)):
             yield f"Deployment {key(one)}: {len(current)} ReplicaSets have its template"
         told = tuple(status.get(f, 0) for f in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"))
-        if told != (wanted,) * 4 or status.get("observedGeneration") != one["metadata"]["generation"]:
+        seen = status.get("observedGeneration") == one["metadata"]["generation"]
+        if not seen or (told != (wanted,) * 4 and not lacks_quota(state, one)):
             yield f"Deployment {key(one)}: {wanted} wanted, status says {told}"
 
 
@@ -135,6 +140,8 @@ def check_stateful_sets(state: State) -> Iterator[str]:
         wanted, status = one["spec"]["replicas"], one.get("status") or {}
         pods = state.pods_of(one)
         names = sorted(pod["metadata"]["name"] for pod in pods)
+        if lacks_quota(state, one):
+            continue
         if names != sorted(f"{one['metadata']['name']}-{n}" for n in range(wanted)):
             yield f"StatefulSet {key(one)}: {wanted} wanted, has {names}"
         revisions = {pod["metadata"]["labels"].get("controller-revision-hash") for pod in pods}
@@ -151,12 +158,15 @@ def check_daemon_sets(state: State) -> Iterator[str]:
         template = one["spec"]["template"]
         wanted = Counter(key(node) for node in state.all("nodes") if fits_labels(template, node))
         pods = [pod for pod in state.pods_of(one) if is_active(pod)]
-        there = Counter(pod["spec"].get("nodeName") for pod in pods)
+        there = Counter(pod["spec"].get("nodeName") or target_of(pod) for pod in pods)
+        if lacks_quota(state, one):
+            continue
         if there != wanted:
             yield f"DaemonSet {key(one)}: wanted on {sorted(wanted)}, is on {dict(there)}"
         status = one.get("status") or {}
         told = tuple(status.get(f, 0) for f in ("desiredNumberScheduled", "numberReady", "updatedNumberScheduled"))
-        if told != (len(wanted),) * 3 or status.get("numberMisscheduled"):
+        placed = sum(bool(pod["spec"].get("nodeName")) for pod in pods)  # the rest waits for room on its node
+        if told != (len(wanted), placed, len(pods)) or status.get("numberMisscheduled"):
             yield f"DaemonSet {key(one)}: {len(wanted)} wanted, status says {told}"
 
 
@@ -165,7 +175,7 @@ def check_jobs(state: State, observer: Observer) -> Iterator[str]:
     for one in state.all("jobs.batch"):
         status, spec = one.get("status") or {}, one["spec"]
         over = {c["type"] for c in status.get("conditions") or () if c["status"] == "True"} & {"Complete", "Failed"}
-        if len(over) != 1:
+        if len(over) != 1 and not lacks_quota(state, one):
             yield f"Job {key(one)} is neither complete nor failed: {status.get('conditions')}"
         if any(is_active(pod) for pod in state.pods_of(one)) or status.get("active"):
             yield f"Job {key(one)} is over and has active pods"
@@ -299,6 +309,26 @@ def host_ports(pod: Object) -> list[int]:
 def fits_labels(pod: Object, node: Object) -> bool:
     """Tell whether a pod's (or template's) selector takes a node."""
     return (pod["spec"].get("nodeSelector") or {}).items() <= node["metadata"]["labels"].items()
+
+
+def target_of(pod: Object) -> str:
+    """Return the one node that a pod of a DaemonSet is made for; empty for other pods."""
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    fields = [field for term in required.get("nodeSelectorTerms") or () for field in term.get("matchFields") or ()]
+    return str(fields[0]["values"][0]) if fields else ""
+
+
+def lacks_quota(state: State, workload: Object) -> bool:
+    """Tell whether a quota does not let one more pod of a workload in."""
+    for quota in state.all("resourcequotas"):
+        if quota["metadata"]["namespace"] != workload["metadata"]["namespace"]:
+            continue
+        used, hard = (quota.get("status") or {}).get("used") or {}, quota["spec"]["hard"]
+        more = {"pods": amounts.NANOS, "requests.cpu": requests(workload["spec"]["template"], "cpu")}
+        if any(amounts.nanos(used[name]) + amount > amounts.nanos(hard[name]) for name, amount in more.items()):
+            return True
+    return False
 
 
 def has_place(pod: Object, node: Object, placed: list[Object]) -> bool:

@@ -60,9 +60,13 @@ class Observer:
         for budget in budgets:
             left = len(budget.healthy - {pod["metadata"]["uid"]})
             if left < budget.desired:
-                self._note(
+                self.note(
                     f"eviction of {pod['metadata']['name']} violates {budget.name}: {left} healthy left, {budget.desired} desired"
                 )
+
+    def note(self, text: str) -> None:
+        """Take down what should not be."""
+        self.violations.append(f"at {self._clock.monotonic_s():.1f} s: {text}")
 
     def _replicas(self, namespace: str, app: str) -> int | None:
         for plural in ("deployments.apps", "statefulsets.apps"):
@@ -74,7 +78,7 @@ class Observer:
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
         reason = _status(new).get("reason") or ""
         if new is not None and reason.startswith("OutOf") and _status(old).get("reason") != reason:
-            self._note(f"pod {new['metadata']['name']} was put on {new['spec']['nodeName']} without room: {reason}")
+            self.note(f"pod {new['metadata']['name']} was put on {new['spec']['nodeName']} without room: {reason}")
         if old is not None and _is_tracked(old) and not _is_tracked(new):
             last = new or old  # one that is being deleted goes with its last finalizer
             for owner in old["metadata"].get("ownerReferences") or ():
@@ -82,9 +86,6 @@ class Observer:
                 if old["metadata"].get("deletionTimestamp"):
                     ended = "Deleted"  # counted as failed from the deletion on, unless it had succeeded before
                 self.counted.setdefault(owner["uid"], Counter())[ended] += 1
-
-    def _note(self, text: str) -> None:
-        self.violations.append(f"at {self._clock.monotonic_s():.1f} s: {text}")
 
 
 def is_ready(pod: Object) -> bool:

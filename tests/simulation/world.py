@@ -15,6 +15,8 @@ from tests.simulation.observer import Observer
 Object = dict[str, Any]
 NAMESPACES = ("default", "limited")
 MIN_NODES, MAX_NODES = 4, 9
+EVICTED_S = 420.0
+"""The pods of a node that falls silent are evicted by then: 50 s until it is noticed, 300 s that pods tolerate, and some."""
 DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS = "deployments.apps", "statefulsets.apps", "daemonsets.apps"
 JOBS, SERVICES, BUDGETS = "jobs.batch", "services", "poddisruptionbudgets.policy"
 LIMITS = {DEPLOYMENTS: 6, STATEFUL_SETS: 3, DAEMON_SETS: 2, JOBS: 5, SERVICES: 4, BUDGETS: 4}
@@ -87,12 +89,23 @@ class World:
 
     async def calm(self) -> None:
         """Undo what keeps the cluster from coming to rest."""
+        await self._wait_evicted()
         for name, node in [*self._cluster.simulation.nodes.items()]:
             if node.is_silent:
                 self._cluster.simulation.recover(name)
         for node in await self.nodes():
             await self._mark(node, unschedulable=False)
         self.history.append("calm")
+
+    async def _wait_evicted(self) -> None:
+        """Wait until the pods of nodes that have failed are on their way out, all but those of DaemonSets."""
+        silent = {name for name, node in self._cluster.simulation.nodes.items() if node.is_silent}
+        if silent:
+            await self._cluster.pass_time(EVICTED_S, step_s=5.0)
+        for pod in await self.items("pods"):
+            owners = [owner["kind"] for owner in pod["metadata"].get("ownerReferences", ())]
+            if pod["spec"].get("nodeName") in silent and "DaemonSet" not in owners and not is_over(pod):
+                self._observer.note(f"pod {name_of(pod)} stays on node {pod['spec']['nodeName']}, which has failed")
 
     # Workloads.
 
@@ -301,7 +314,9 @@ class World:
         self, method: str, path: str, body: Object | None = None, content_type: str = "application/json"
     ) -> Object:
         encoded = msgspec.json.encode(body) if body is not None else b""
-        answer = await self._cluster.client.raw(method, path, body=encoded, content_type=content_type)
+        caller = self._cluster.client.caller
+        # Once only: whoever waits here for a later attempt stops the clock.
+        answer = await caller.send(method, path, body=encoded, content_type=content_type, attempts=1)
         decoded: Object = msgspec.json.decode(answer.body)
         return decoded
 
@@ -382,6 +397,11 @@ def name_of(obj: Object) -> str:
 def namespace_of(obj: Object) -> str:
     """Return an object's namespace."""
     return str(obj["metadata"].get("namespace", ""))
+
+
+def is_over(pod: Object) -> bool:
+    """Tell whether a pod is being deleted, or has ended."""
+    return is_ending(pod) or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def is_ending(obj: Object) -> bool:

@@ -15,6 +15,8 @@ from knarr.api import user
 from knarr.apiserver import config as apiserver_config
 from knarr.apiserver import server as apiserver
 from knarr.apiserver.audit.errors import BadPolicy
+from knarr.apiserver.authn.errors import BadConfiguration as BadAuthentication
+from knarr.apiserver.authz.configuration import BadConfiguration as BadAuthorization
 from knarr.apiserver.encryption.errors import BadConfiguration, Undecryptable
 from knarr.apiserver.remote import BadRemote
 from knarr.client import Client, transport
@@ -36,7 +38,7 @@ from knarr.store.sqlite import SqliteBackend
 RENEWAL_S = 3600.0
 """Certificates are looked at this often; they are renewed long before they end."""
 
-_BAD_FILES = (BadPolicy, BadConfiguration, BadRemote, Undecryptable)
+_BAD_FILES = (BadPolicy, BadConfiguration, BadRemote, Undecryptable, BadAuthentication, BadAuthorization)
 """What is wrong with the files that an administrator gave; the message says which and what."""
 
 logger = logging.getLogger(__name__)
@@ -72,10 +74,13 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
             signing_certificate=authority,
             signing_key=(layout.pki / "ca.key").read_bytes(),
         )
+        shared = None
         for name, start in (("kube-controller-manager", roster.run), ("kube-scheduler", scheduler.run)):
             client_for = contexts.in_process(server.handler, name, clock)
-            opened = contexts.open_context(client_for, name, clock=clock, random=random, options=options)
-            start(await stack.enter_async_context(opened), tasks)
+            opened = contexts.open_context(client_for, name, clock=clock, random=random, options=options, shared=shared)
+            context = await stack.enter_async_context(opened)
+            shared = context.informers
+            start(context, tasks)
         await stack.enter_async_context(tasks)  # entered last: its tasks end before the contexts that they use
         tasks.run("certificates", lambda: _renew_certificates(layout, decided, clock))
         gc.freeze()  # modules and tables live as long as the process: never look at them again

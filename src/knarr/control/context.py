@@ -83,7 +83,13 @@ class Context:
 
 @contextlib.asynccontextmanager
 async def open_context(
-    client_for: ClientFor, name: str, *, clock: Clock, random: Random, options: Options | None = None
+    client_for: ClientFor,
+    name: str,
+    *,
+    clock: Clock,
+    random: Random,
+    options: Options | None = None,
+    shared: informer.Informers | None = None,
 ) -> AsyncIterator[Context]:
     """Give the context of a process such as "kube-controller-manager", whose informers read as the user of that name.
 
@@ -93,10 +99,16 @@ async def open_context(
         clock: The time.
         random: Chance.
         options: Facts about the cluster.
+        shared: The informers of another context that outlives this one and may read all that this one reads: whoever
+            runs beside it need not keep every pod a second time.
     """
     client = client_for(f"system:{name}")
     recorder = events.Recorder(client, name, clock=clock)
-    async with informer.Informers(client, clock, random) as informers:
+    async with contextlib.AsyncExitStack() as stack:
+        if shared is None:
+            informers = await stack.enter_async_context(informer.Informers(client, clock, random))
+        else:
+            informers = shared.view()
         yield Context(client, informers, clock, random, recorder, client_for, options or Options())
         await recorder.aclose()
 

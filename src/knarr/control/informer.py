@@ -17,9 +17,10 @@ from random import Random
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from knarr.api import errors
+from knarr.api import errors, fields
 from knarr.client import Client, Selection, watch
 from knarr.client.kinds import Kind
+from knarr.control import sharing
 from knarr.kit.backoff import Backoff, Curve
 from knarr.kit.clock import Clock, SystemClock
 from knarr.kit.tasks import Supervisor
@@ -32,6 +33,9 @@ WATCH_TIMEOUT_S = 300
 """Shortest life of a watch; up to as much again is added by chance, so that watches do not end together."""
 EARLY_END_S = 1.0
 """A watch that ends sooner and told nothing counts as a failure."""
+
+READABLE = frozenset({"status.phase", "spec.nodeName"})
+"""Selectable fields that are plain strings in typed objects."""
 
 Change = Callable[[T | None, T | None], None]
 Selector = Callable[[Mapping[str, str]], bool]
@@ -57,6 +61,7 @@ class Informer(Generic[T]):
         self._indexes: dict[str, tuple[Index[T], dict[str, dict[tuple[str, str], T]]]] = {}
         self._synced = asyncio.Event()
         self._revision = ""
+        self._pool = sharing.Pool()
 
     @property
     def is_synced(self) -> bool:
@@ -142,6 +147,10 @@ class Informer(Generic[T]):
 
     def _take(self, new: T) -> None:
         strip(new)
+        self._pool.share(new)
+        self._put(new)
+
+    def _put(self, new: T) -> None:
         namespace, name = key_of(new)
         place = self._objects.setdefault(namespace, {})
         old = place.get(name)
@@ -190,6 +199,34 @@ class Informer(Generic[T]):
             yield from place.values()
 
 
+class Part(Informer[T]):
+    """Some of the objects of another informer: follows that one instead of the API, and keeps nothing twice.
+
+    Made by `Informers.of`.
+    """
+
+    def __init__(self, whole: Informer[T], selection: Selection, picks: Callable[[T], bool]) -> None:
+        super().__init__(whole._client, whole.kind, selection, clock=whole._clock, random=whole._random)
+        self._whole = whole
+        self._picks = picks
+
+    async def run(self) -> None:
+        """Follow the other informer until cancelled."""
+        self._whole.on_change(self._follow_change)
+        try:
+            await self._whole.wait_synced()
+            self._synced.set()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._whole._handlers.remove(self._follow_change)
+
+    def _follow_change(self, old: T | None, new: T | None) -> None:
+        if new is not None and self._picks(new):
+            self._put(new)
+        elif old is not None:
+            self._forget(old)
+
+
 class Informers:
     """A factory that gives everyone who asks for the same objects the same informer.
 
@@ -232,11 +269,17 @@ class Informers:
         selection = Selection(namespace, label_selector, field_selector)
         entry = self._running.get((known, selection))
         if entry is None:
-            made = Informer(self._client, known, selection, clock=self._clock, random=self._random)
+            made = self._make(known, selection)
             task = self._supervisor.run(known.resource.qualified, made.run)
             entry = self._running[(known, selection)] = (made, task)
         self._asked[entry[0]] = None
         return entry[0]
+
+    def _make(self, kind: Kind[T], selection: Selection) -> Informer[T]:
+        whole, picks = self._running.get((kind, Selection())), picker(selection)
+        if whole is not None and picks is not None:
+            return Part(whole[0], selection, picks)
+        return Informer(self._client, kind, selection, clock=self._clock, random=self._random)
 
     def view(self) -> "Informers":
         """Return a factory of the same informers whose `wait_synced` waits only for those that were asked of it."""
@@ -273,6 +316,29 @@ def key_of(obj: Any) -> tuple[str, str]:
         meta = obj.get("metadata") or {}
         return meta.get("namespace") or "", meta.get("name") or ""
     return obj.metadata.namespace or "", obj.metadata.name or ""
+
+
+def picker(selection: Selection) -> Callable[[Any], bool] | None:
+    """Return what tells whether a typed object is selected, or None if only the server can tell.
+
+    Args:
+        selection: Some objects of a kind, by fields that are read here as the server reads them.
+    """
+    selector = fields.parse(selection.fields)
+    paths = {term.field: term.field.split(".") for term in selector.requirements}
+    if selection.labels or selection.namespace or not paths or not paths.keys() <= READABLE:
+        return None
+
+    def picks(obj: Any) -> bool:
+        return selector.matches({name: _read(obj, path) for name, path in paths.items()})
+
+    return picks
+
+
+def _read(obj: Any, path: Iterable[str]) -> str:
+    for part in path:
+        obj = getattr(obj, part, None)
+    return obj or ""
 
 
 def strip(obj: Any) -> None:

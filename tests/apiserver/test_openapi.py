@@ -3,6 +3,7 @@ import json
 import pytest
 
 from knarr.api.scheme import BUILT_IN, Resource
+from knarr.api.structural.publish import Published
 from knarr.apiserver import openapi
 from knarr.apiserver.openapi import openapiv2_pb2 as pb
 
@@ -94,8 +95,9 @@ def test_custom_definitions_are_shown():
         "example.com", "v1", "Widget", "widgets", "widget", True, ("get", "patch"), definition=definition, storage="x"
     )
     scheme = BUILT_IN.with_resources([widget])
-    document = json.loads(openapi.Documents(scheme, "v1", {definition: schema}).v3("apis/example.com/v1").body)
-    assert document["components"]["schemas"][definition] == schema
+    published = Published("example.com", "v1", "Widget", "WidgetList", "widgets", definition, schema)
+    document = json.loads(openapi.Documents(scheme, "v1", {definition: published}).v3("apis/example.com/v1").body)
+    assert document["components"]["schemas"][definition]["properties"]["size"] == {"type": "integer"}
     answer = document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"]["get"]["responses"]["200"]
     assert answer["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{definition}"}
 

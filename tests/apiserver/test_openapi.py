@@ -3,7 +3,7 @@ import json
 import pytest
 
 from knarr.api.scheme import BUILT_IN, Resource
-from knarr.api.structural.publish import Published
+from knarr.api.structural import publish
 from knarr.apiserver import openapi
 from knarr.apiserver.openapi import openapiv2_pb2 as pb
 
@@ -92,10 +92,19 @@ def test_custom_definitions_are_shown():
     schema = {"type": "object", "properties": {"size": {"type": "integer"}}}
     definition = "com.example.v1.Widget"
     widget = Resource(
-        "example.com", "v1", "Widget", "widgets", "widget", True, ("get", "patch"), definition=definition, storage="x"
+        "example.com",
+        "v1",
+        "Widget",
+        "widgets",
+        "widget",
+        True,
+        ("get", "patch"),
+        definition=definition,
+        storage="x",
+        custom=True,
     )
     scheme = BUILT_IN.with_resources([widget])
-    published = Published("example.com", "v1", "Widget", "WidgetList", "widgets", definition, schema)
+    published = publish.Published("example.com", "v1", "Widget", "WidgetList", "widgets", definition, schema)
     document = json.loads(openapi.Documents(scheme, "v1", {definition: published}).v3("apis/example.com/v1").body)
     assert document["components"]["schemas"][definition]["properties"]["size"] == {"type": "integer"}
     answer = document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"]["get"]["responses"]["200"]

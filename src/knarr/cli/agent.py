@@ -3,18 +3,29 @@
 import argparse
 
 from knarr.cli import options
-from knarr.cluster import lifecycle, node, process
+from knarr.cluster import lifecycle, node, process, simulated
 from knarr.cluster.layout import Layout
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     options.add_name(parser)
+    parser.add_argument("--simulated", type=int, default=0, metavar="N", help="play N nodes instead of being one")
+    parser.add_argument(
+        "--group", default="extra", metavar="NAME", help="what the names of these begin with (default: %(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; containers keep running afterwards."""
     layout = Layout.of(arguments.name)
     decided = lifecycle.prepare(layout)
+    if arguments.simulated or decided.simulated:
+        # Those that the cluster began with take the node agent's place and port; others come beside it.
+        fleet = simulated.fleet_of(decided, count=decided.simulated, port=decided.node_port)
+        if arguments.simulated:
+            fleet = simulated.fleet_of(decided, count=arguments.simulated, group=arguments.group)
+        process.run("agent", lambda stopping: simulated.serve(layout, decided, fleet, stopping))
+        return 0
     process.run("agent", lambda stopping: node.serve(layout, decided, stopping))
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from knarr.cli import options
 from knarr.client import kubeconfig
-from knarr.cluster import credentials, doctor, lifecycle
+from knarr.cluster import credentials, doctor, lifecycle, simulated
 from knarr.cluster.layout import Layout
 
 WAIT_S = 120.0
@@ -26,19 +26,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how long to wait until the cluster works, such as 90 or 2m; 0 does not wait (default: 120)",
     )
 
+    parser.add_argument(
+        "--simulated",
+        type=int,
+        default=0,
+        metavar="N",
+        help="N simulated nodes in place of this machine: needs no root and no containerd, and runs nothing",
+    )
+    parser.add_argument("--stages", metavar="FILE", help="how simulated pods are played: a file of Stages")
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Bring the cluster up; running it again changes nothing."""
     layout = Layout.of(arguments.name)
     began = time.monotonic()
-    for finding in doctor.examine(layout):
+    for finding in doctor.examine(layout, simulated=arguments.simulated > 0):
         if finding.verdict is doctor.Verdict.WARNING:
             options.say(f"warning: {finding.check}: {finding.detail}; {finding.fix}")
-    decided = lifecycle.prepare(layout)
+    decided = lifecycle.prepare(layout, simulated=arguments.simulated)
+    if arguments.stages:
+        simulated.keep_stages(layout, Path(arguments.stages))
     if lifecycle.start(layout):
         options.say(f"starting cluster {layout.name}")
     else:
         options.say(f"cluster {layout.name} is running already")
+        if arguments.simulated or arguments.stages:
+            lifecycle.stop_process(layout, "agent")  # the supervisor starts it again, with what is new
     path = Path(arguments.kubeconfig) if arguments.kubeconfig else kubeconfig.default_path()
     kubeconfig.merge(path, credentials.admin_kubeconfig(layout, decided))
     if arguments.wait:

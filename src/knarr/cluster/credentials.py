@@ -24,15 +24,13 @@ def ensure(layout: Layout, settings: Settings, *, now: datetime.datetime) -> Non
     signing_key = layout.pki / "sa.key"
     if not signing_key.exists():
         pki.write_file(signing_key, pki.new_signing_key())
-    _ensure_leaf(authority, layout.pki / "apiserver", server_subject(settings), pki.Usage.SERVER, now)
+    ensure_leaf(authority, layout.pki / "apiserver", server_subject(settings), pki.Usage.SERVER, now)
     kubelet_client = pki.Subject("kube-apiserver-kubelet-client", (ADMIN_GROUP,))
-    _ensure_leaf(authority, layout.pki / "apiserver-kubelet-client", kubelet_client, pki.Usage.CLIENT, now)
-    _ensure_leaf(
+    ensure_leaf(authority, layout.pki / "apiserver-kubelet-client", kubelet_client, pki.Usage.CLIENT, now)
+    ensure_leaf(
         front_proxy, layout.pki / "front-proxy-client", pki.Subject("front-proxy-client"), pki.Usage.CLIENT, now
     )
-    _ensure_leaf(
-        authority, layout.pki / "admin", pki.Subject("kubernetes-admin", (ADMIN_GROUP,)), pki.Usage.CLIENT, now
-    )
+    ensure_leaf(authority, layout.pki / "admin", pki.Subject("kubernetes-admin", (ADMIN_GROUP,)), pki.Usage.CLIENT, now)
     ensure_node(authority, layout, settings, now=now)
 
 
@@ -40,10 +38,10 @@ def ensure_node(authority: pki.Authority, layout: Layout, settings: Settings, *,
     """Make the client and serving certificates of this machine's node, and leave the authority's beside them."""
     pki.write_file(layout.agent / "ca.crt", authority.pair.certificate, mode=0o644)
     user = f"system:node:{settings.node_name}"
-    _ensure_leaf(authority, layout.agent / "client", pki.Subject(user, (NODES_GROUP,)), pki.Usage.CLIENT, now)
+    ensure_leaf(authority, layout.agent / "client", pki.Subject(user, (NODES_GROUP,)), pki.Usage.CLIENT, now)
     addresses = ("127.0.0.1", settings.advertise_address)
     serving = pki.Subject(user, (NODES_GROUP,), dns_names=(settings.node_name, "localhost"), ip_addresses=addresses)
-    _ensure_leaf(authority, layout.agent / "serving", serving, pki.Usage.SERVER, now)
+    ensure_leaf(authority, layout.agent / "serving", serving, pki.Usage.SERVER, now)
 
 
 def server_subject(settings: Settings) -> pki.Subject:
@@ -98,6 +96,24 @@ def admin_kubeconfig(layout: Layout, settings: Settings) -> dict[str, Any]:
     }
 
 
+def ensure_leaf(
+    authority: pki.Authority, stem: Path, subject: pki.Subject, usage: pki.Usage, now: datetime.datetime
+) -> None:
+    """Make a certificate and its key when missing, soon ending or of another subject.
+
+    Args:
+        authority: Signs it.
+        stem: Path of the files without .crt and .key.
+        subject: Whom it names.
+        usage: As client or server.
+        now: The present.
+    """
+    certificate, key = stem.with_name(f"{stem.name}.crt"), stem.with_name(f"{stem.name}.key")
+    pair = pki.load_pair(certificate, key)
+    if pair is None or pki.is_due(pair.certificate, now=now, subject=subject):
+        pki.write_pair(authority.issue(subject, [usage], now=now), certificate, key)
+
+
 def _ensure_authority(folder: Path, stem: str, common_name: str, now: datetime.datetime) -> pki.Authority:
     certificate, key = folder / f"{stem}.crt", folder / f"{stem}.key"
     pair = pki.load_pair(certificate, key)
@@ -106,12 +122,3 @@ def _ensure_authority(folder: Path, stem: str, common_name: str, now: datetime.d
     authority = pki.Authority.create(common_name, now=now)
     pki.write_pair(authority.pair, certificate, key)
     return authority
-
-
-def _ensure_leaf(
-    authority: pki.Authority, stem: Path, subject: pki.Subject, usage: pki.Usage, now: datetime.datetime
-) -> None:
-    certificate, key = stem.with_name(f"{stem.name}.crt"), stem.with_name(f"{stem.name}.key")
-    pair = pki.load_pair(certificate, key)
-    if pair is None or pki.is_due(pair.certificate, now=now, subject=subject):
-        pki.write_pair(authority.issue(subject, [usage], now=now), certificate, key)

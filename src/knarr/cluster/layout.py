@@ -92,13 +92,19 @@ class Layout:
 
 
 def home() -> Path:
-    """Return the folder that holds every cluster's data folder."""
-    return Path(os.environ.get("KNARR_HOME", HOME))
+    """Return the folder that holds every cluster's data folder; a user who is not root has one of their own."""
+    own = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "knarr"
+    return Path(os.environ.get("KNARR_HOME") or (HOME if _is_root() else own))
 
 
 def run_root() -> Path:
     """Return the folder that holds every cluster's run folder."""
-    return Path(os.environ.get("KNARR_RUN", RUN))
+    own = Path(os.environ.get("XDG_RUNTIME_DIR") or home() / ".run") / "knarr"
+    return Path(os.environ.get("KNARR_RUN") or (RUN if _is_root() else own))
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
 
 
 def existing() -> list[str]:

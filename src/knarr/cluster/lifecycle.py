@@ -15,7 +15,7 @@ from lightkube.models import core_v1
 
 from knarr.api import errors as api_errors
 from knarr.client import Client
-from knarr.cluster import access, cleanup, credentials, dnsprobe, doctor, node, settings, supervisor
+from knarr.cluster import access, cleanup, credentials, dnsprobe, doctor, node, settings, simulated, supervisor
 from knarr.cluster.errors import ClusterError, HostUnfit, WaitTimeout
 from knarr.cluster.layout import Layout
 from knarr.cluster.settings import Settings
@@ -40,18 +40,24 @@ class Stage:
     is_reached: Callable[[], Awaitable[bool]]
 
 
-def prepare(layout: Layout) -> Settings:
+def prepare(layout: Layout, *, simulated: int = 0) -> Settings:
     """Check the machine and make whatever of the cluster is missing: settings, folders, certificates.
+
+    Args:
+        layout: Whose.
+        simulated: How many simulated nodes a new cluster gets in place of this machine; 0: as it is.
 
     Raises:
         HostUnfit: A check failed; nothing was made.
         ClusterError: The settings are damaged, or no port is free.
     """
-    failed = [finding for finding in doctor.examine(layout) if finding.verdict is doctor.Verdict.FAILED]
+    is_simulated = bool(simulated) or (layout.settings.exists() and bool(settings.load(layout).simulated))
+    found = doctor.examine(layout, simulated=is_simulated)
+    failed = [finding for finding in found if finding.verdict is doctor.Verdict.FAILED]
     if failed:
         lines = [f"  {finding.check}: {finding.detail}; {finding.fix}" for finding in failed]
         raise HostUnfit("this machine cannot run a cluster yet:\n" + "\n".join(lines))
-    decided = settings.load_or_create(layout)
+    decided = settings.load_or_create(layout, simulated=simulated)
     layout.create()
     credentials.ensure(layout, decided, now=datetime.datetime.now(datetime.UTC))
     return decided
@@ -116,9 +122,10 @@ async def stop(layout: Layout, *, progress: Progress) -> None:
     for process in ("supervisor", "agent", "server"):  # the latter two are orphans of a supervisor that was killed
         stop_process(layout, process)
     progress("processes have ended")
-    await node.remove_pods(layout)
-    progress("pods have ended")
-    await node.remove_network(decided)
+    if not decided.simulated:
+        await node.remove_pods(layout)
+        progress("pods have ended")
+        await node.remove_network(decided)
     cleanup.sweep(layout, decided)
     shutil.rmtree(layout.run, ignore_errors=True)
 
@@ -151,13 +158,16 @@ def _stages(client: Client, decided: Settings) -> list[Stage]:
     async def api_answers() -> bool:
         return await client.is_ready()
 
+    def is_ready(node: core_v1.Node) -> bool:
+        conditions = (node.status.conditions or ()) if node.status else ()
+        return any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
+
     async def node_is_ready() -> bool:
         try:
             node = await client.get(core_v1.Node, decided.node_name)
         except api_errors.NotFound:
             return False
-        conditions = (node.status.conditions or ()) if node.status else ()
-        return any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
+        return is_ready(node)
 
     async def account_exists() -> bool:
         try:
@@ -170,6 +180,20 @@ def _stages(client: Client, decided: Settings) -> list[Stage]:
         name = f"kubernetes.default.svc.{decided.domain}"
         return decided.service_address in await dnsprobe.resolve(decided.dns_address, name)
 
+    async def nodes_are_ready() -> bool:
+        try:
+            await client.get(core_v1.Node, names[-1])
+        except api_errors.NotFound:
+            return False
+        return sum(map(is_ready, (await client.list(core_v1.Node)).items)) >= len(names)
+
+    if decided.simulated:
+        names = simulated.fleet_of(decided, count=decided.simulated).names
+        return [
+            Stage("API server ready", api_answers),
+            Stage("default service account", account_exists),
+            Stage(f"{len(names)} simulated nodes Ready", nodes_are_ready),
+        ]
     return [
         Stage("API server ready", api_answers),
         Stage(f"node {decided.node_name} Ready", node_is_ready),

@@ -15,13 +15,15 @@ from pathlib import Path
 import msgspec
 
 from knarr.cluster import layout as layouts
-from knarr.cluster.errors import ClusterError, ClusterNotFound
+from knarr.cluster.errors import ClusterError, ClusterNotFound, UsageError
 from knarr.cluster.layout import Layout
 from knarr.kit import pki
 
 CLUSTERS_LIMIT = 50
 """Most clusters on one machine; service ranges count up from 10.96 and pod ranges down from 10.244."""
 DOMAIN = "cluster.local"
+SIMULATED_POD_CIDR = "100.64.0.0/10"
+"""A /24 for each of 16,384 nodes."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         node_name: This machine's node name.
         advertise_address: The address under which pods and other machines reach the API server.
         store: `sqlite`, or `memory` in tests.
+        simulated: How many simulated nodes there are in place of this machine; 0: none, this machine is a node.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     node_name: str
     advertise_address: str
     store: str = "sqlite"
+    simulated: int = 0
 
     @property
     def service_address(self) -> str:
@@ -71,7 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"/knarr-{self.name}"
 
 
-def plan(name: str, number: int, *, node_name: str, advertise_address: str) -> Settings:
+def plan(name: str, number: int, *, node_name: str, advertise_address: str, simulated: int = 0) -> Settings:
     """Work out the settings of cluster `number` of this machine.
 
     Args:
@@ -79,9 +83,10 @@ def plan(name: str, number: int, *, node_name: str, advertise_address: str) -> S
         number: 0-49.
         node_name: This machine's node name.
         advertise_address: This machine's address; empty on one without a network, where the bridge's stands in.
+        simulated: How many simulated nodes; their pods' addresses are nowhere but in the API, so the range is large.
     """
     service_cidr = f"10.{96 + number}.0.0/16"
-    pod_cidr = f"10.{244 - number}.0.0/16"
+    pod_cidr = SIMULATED_POD_CIDR if simulated else f"10.{244 - number}.0.0/16"
     return Settings(
         name=name,
         number=number,
@@ -93,7 +98,8 @@ def plan(name: str, number: int, *, node_name: str, advertise_address: str) -> S
         domain=DOMAIN,
         bridge=f"knarr{number}",
         node_name=node_name,
-        advertise_address=advertise_address or str(ipaddress.ip_network(pod_cidr)[1]),
+        advertise_address=advertise_address or ("127.0.0.1" if simulated else str(ipaddress.ip_network(pod_cidr)[1])),
+        simulated=simulated,
     )
 
 
@@ -112,20 +118,48 @@ def load(layout: Layout) -> Settings:
         raise ClusterError(f"{layout.settings} is damaged ({err}); restore it or delete the cluster") from err
 
 
-def load_or_create(layout: Layout) -> Settings:
-    """Read a cluster's settings, or decide and write them: the lowest number that no cluster has and whose ports are free."""
+def load_or_create(layout: Layout, *, simulated: int = 0) -> Settings:
+    """Read a cluster's settings, or decide and write them: the lowest number that no cluster has and whose ports are free.
+
+    Args:
+        layout: Whose.
+        simulated: How many simulated nodes; 0 leaves a cluster that exists as it is.
+
+    Raises:
+        UsageError: The cluster exists, and its node is no simulated one.
+        ClusterError: The file is damaged, or no port is free.
+    """
     with _locked(layouts.home()):
         if layout.settings.exists():
-            return load(layout)
+            return _resize(layout, load(layout), simulated)
         taken = {load(Layout.of(name)).number for name in layouts.existing()}
         numbers = (n for n in range(CLUSTERS_LIMIT) if n not in taken and _ports_free(n))
         number = next(numbers, None)
         if number is None:
             raise ClusterError("no free cluster number: every API or node port is in use; remove a cluster first")
-        settings = plan(layout.name, number, node_name=node_name(), advertise_address=default_address())
+        settings = plan(
+            layout.name, number, node_name=node_name(), advertise_address=default_address(), simulated=simulated
+        )
         layout.create()
-        pki.write_file(layout.settings, msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
+        _write(layout, settings)
         return settings
+
+
+def _resize(layout: Layout, settings: Settings, simulated: int) -> Settings:
+    if simulated in (0, settings.simulated):
+        return settings
+    if not settings.simulated:
+        raise UsageError(
+            f"cluster {layout.name} has this machine as its node; choose another --name, or add simulated nodes to it with "
+            f"`knarr agent --simulated {simulated} --name {layout.name}`"
+        )
+    settings = msgspec.structs.replace(settings, simulated=simulated)
+    _write(layout, settings)
+    return settings
+
+
+def _write(layout: Layout, settings: Settings) -> None:
+    pki.write_file(layout.settings, msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
 
 
 def node_name() -> str:

@@ -42,6 +42,8 @@ async def test_discovery_and_openapi(api: Api) -> None:
     document = await api.ok("GET", "/openapi/v3/apis/example.com/v1")
     spec = document["components"]["schemas"]["com.example.v1.Foo"]["properties"]["spec"]
     assert spec["properties"]["size"]["description"] == "How large it is."
+    patch = document["paths"]["/apis/example.com/v1/namespaces/{namespace}/foos/{name}"]["patch"]
+    assert "application/strategic-merge-patch+json" not in patch["requestBody"]["content"]
     assert "com.example.v1.FooList" in (await api.ok("GET", "/openapi/v2"))["definitions"]
 
 

@@ -15,6 +15,7 @@ Object = dict[str, Any]
 
 _READ_TYPES = ["application/json", "application/yaml"]
 _WATCH_TYPES = [*_READ_TYPES, "application/json;stream=watch"]
+# The last one is not for custom kinds: kubectl asks here before it chooses how to patch.
 _PATCH_TYPES = [
     "application/apply-patch+yaml",
     "application/json-patch+json",
@@ -169,7 +170,8 @@ class _Paths:
         if "patch" in verbs:
             item["patch"] = self._operation(
                 "patch", f"patch{self._tag}{name}{suffix}", f"partially update {what}", _by_name(*_WRITE, *_FORCE),
-                body=schemas.PATCH, answer=definition, answers=(200, 201), gvk=gvk, consumes=_PATCH_TYPES,
+                body=schemas.PATCH, answer=definition, answers=(200, 201), gvk=gvk,
+                consumes=_PATCH_TYPES[:3] if self._resource.custom else _PATCH_TYPES,
             )  # fmt: skip
         return item
 

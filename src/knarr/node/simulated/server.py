@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
+from knarr.api import errors
 from knarr.kit import metrics
 from knarr.kit.clock import Clock
 from knarr.kit.http.messages import Headers, Request, Response
@@ -54,6 +55,8 @@ class SimulatedServer:
             return self._route(parts, parse_qs(request.query, keep_blank_values=True))
         except (Refused, Declined) as err:
             return _text(err.status, err.message)
+        except errors.StatusError as err:
+            return _json(err.to_status(), status=err.code)
 
     def _route(self, parts: list[str], query: logs.Query) -> Response:
         match parts:
@@ -64,8 +67,9 @@ class SimulatedServer:
             case [("exec" | "attach" | "run" | "portForward") as verb, namespace, pod, *_]:
                 player = self._find(namespace, pod)
                 where = specs.spec_of(player.pod).nodeName
-                text = f"cannot {NEEDS_PROCESS[verb]} pod {namespace}/{pod}: node {where} is simulated, no process runs there\n"
-                raise Declined(501, text)
+                raise errors.BadRequest(
+                    f"cannot {NEEDS_PROCESS[verb]} pod {namespace}/{pod}: node {where} is simulated, no process runs there"
+                )
             case ["metrics", "nodes", name, "metrics", "resource"]:
                 now_s = self._now_s()
                 uses = usage.read(self._simulation.pods.on_node(self._node(name)), now_s=now_s)
@@ -130,5 +134,5 @@ def _text(status: int, text: str) -> Response:
     return Response(status, Headers([("content-type", "text/plain; charset=utf-8")]), text.encode())
 
 
-def _json(value: object) -> Response:
-    return Response(200, Headers([("content-type", "application/json")]), msgspec.json.encode(value))
+def _json(value: object, *, status: int = 200) -> Response:
+    return Response(status, Headers([("content-type", "application/json")]), msgspec.json.encode(value))

@@ -11,11 +11,14 @@ from knarr.kit import logs
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    root, ours = logging.getLogger(), logging.getLogger("knarr")
+    handlers, level, our_level = root.handlers[:], root.level, ours.level
+    ours.setLevel(logging.NOTSET)  # other tests quieten it
     yield
     logging.captureWarnings(capture=False)
-    root.handlers[:], root.level = handlers, level
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    ours.setLevel(our_level)
     logging.getLogger("knarr.loud").setLevel(logging.NOTSET)
 
 

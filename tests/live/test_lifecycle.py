@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,25 +32,31 @@ spec:
 """
 
 
-def traces(name: str) -> dict[str, list[str]]:
-    """What a cluster could leave on the machine, by sort."""
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+def traces(cluster: Cluster, bridge: str) -> dict[str, list[str]]:
+    """What a cluster has on the machine, by sort; only sorts of which there is something.
+
+    Args:
+        cluster: Whose; its name is in the paths, command lines and names of nearly all that it makes.
+        bridge: Its pod bridge, which links and routes name.
+    """
+    name = cluster.name
     commands = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             commands.append(entry.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
         except OSError:
             continue
-    return {
-        "processes": sorted(line for line in commands if name in line and "pytest" not in line),
-        "mounts": sorted(point for point in mounts if name in point),
-        "tables": sorted(line for line in run("nft", "list", "tables") if name in line),
-        "links": sorted(line.split(":")[1] for line in run("ip", "-o", "link")),
-        "routes": sorted(run("ip", "route")),
-        "namespaces": sorted(run("ip", "netns")),
-        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob(f"**/knarr-{name}")),
-        "runs": sorted(str(path) for path in Path(os.environ["KNARR_RUN"]).glob(f"{name}*")),
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    found = {
+        "processes": [line for line in commands if name in line and "pytest" not in line],
+        "mounts": [point for point in mounts if name in point],  # network namespaces are mounts too
+        "tables": [line for line in run("nft", "list", "tables") if name in line],
+        "links": [line for line in run("ip", "-o", "link") if bridge in re.split(r"[\s:@]+", line)],
+        "routes": [line for line in run("ip", "route") if bridge in line.split()],
+        "cgroups": [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/knarr-{name}")],
+        "runs": [str(path) for path in Path(os.environ["KNARR_RUN"]).glob(f"{name}*")],
     }
+    return {sort: things for sort, things in found.items() if things}
 
 
 def run(*command: str) -> list[str]:
@@ -65,7 +72,6 @@ def second(cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_two_clusters_coexist_and_down_leaves_nothing(cluster: Cluster, second: Cluster) -> None:
-    before = traces(second.name)
     made = second.knarr("up", "--kubeconfig", str(second.kubeconfig), "-o", "json")
     assert json.loads(made.stdout)["context"] == f"knarr-{second.name}"
     assert second.kubeconfig.stat().st_mode & 0o777 == 0o600
@@ -74,14 +80,17 @@ def test_two_clusters_coexist_and_down_leaves_nothing(cluster: Cluster, second: 
     second.kubectl("rollout", "status", "deployment/keeper", "--timeout=60s")
     assert cluster.get("nodes")["items"] and "keeper" not in cluster.kubectl("get", "deployments")
 
+    bridge = json.loads((second.home / second.name / "cluster.json").read_text())["bridge"]
+    assert set(traces(second, bridge)) == {"processes", "mounts", "tables", "links", "routes", "cgroups", "runs"}
+
     second.knarr("down", "--kubeconfig", str(second.kubeconfig))
-    assert traces(second.name) == before
+    assert traces(second, bridge) == {}
 
     second.knarr("up", "--kubeconfig", str(second.kubeconfig))
     second.kubectl("rollout", "status", "deployment/keeper", "--timeout=60s")
     wait_until(lambda: len(second.get("pods")["items"]) == 2)
     second.knarr("down", "--delete", "--kubeconfig", str(second.kubeconfig))
-    assert traces(second.name) == before
+    assert traces(second, bridge) == {}
     assert not (second.home / second.name).exists()
     assert second.name not in second.kubeconfig.read_text()
 

@@ -85,7 +85,9 @@ class FieldError:
     def body(self) -> str:
         """The message without the path, as in a Status cause: `Invalid value: "x": must be …`."""
         words = _WORDS[self.type]
-        text = words if self.type in _WITHOUT_VALUE or self.value is OMITTED else f"{words}: {_format_value(self.value)}"
+        text = (
+            words if self.type in _WITHOUT_VALUE or self.value is OMITTED else f"{words}: {_format_value(self.value)}"
+        )
         return f"{text}: {self.detail}" if self.detail else text
 
     def __str__(self) -> str:

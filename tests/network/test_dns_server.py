@@ -19,11 +19,14 @@ from tests.network.fakeapi import FakeApi, service, slice_of
 def free_port() -> int:
     """Return a port that is free for UDP and TCP alike, below those that the kernel hands out to clients."""
     for port in random.SystemRandom().sample(range(20000, 32000), 100):
-        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket(type=socket.SOCK_STREAM) as tcp:
-            with contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                tcp.bind(("127.0.0.1", port))
-                return port
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(type=socket.SOCK_DGRAM) as udp,
+            socket.socket(type=socket.SOCK_STREAM) as tcp,
+        ):
+            udp.bind(("127.0.0.1", port))
+            tcp.bind(("127.0.0.1", port))
+            return port
     raise AssertionError("no free port on 127.0.0.1")
 
 

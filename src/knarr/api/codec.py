@@ -7,6 +7,7 @@ Source: apimachinery/pkg/runtime/serializer/json; transformDecodeError in apiser
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -183,13 +184,20 @@ def _decode_json(body: bytes) -> Any:
     if wrong is not None:
         raise BadBody(wrong)
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_float=_parse_float)
         lone_surrogates = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
         return _decoder.decode(lone_surrogates.decode("utf-16", "replace").encode())
     except RecursionError:
         raise BadBody("exceeded max depth") from None
     except (ValueError, msgspec.DecodeError) as error:
         raise BadBody(str(error)) from None
+
+
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise BadBody(f"json: cannot unmarshal number {text} into Go value of type float64")
+    return number
 
 
 def _decode_yaml(body: bytes) -> tuple[Any, list[str]]:

@@ -1,7 +1,8 @@
 """How many pods of a sort are on each node, counted once and kept up to date: what affinity and spreading ask for all the time.
 
-A census counts the pods that some selectors mean; it begins when it is first asked for and is forgotten when it has not been for long. The
-terms of pods that run are kept by term, each with its pods' number on each node, since pods of one owner have the same.
+A census counts the pods that some selectors mean; it begins when it is first asked for and is forgotten when it has not been for long.
+Pods that no selector tells apart are kept together and found by their labels, so that neither a new census nor a pod that comes looks at
+all the others. The terms of pods that run are kept by term, each with its pods' number on each node, since pods of one owner have the same.
 
 Upstream counterpart: the counts that InterPodAffinity and PodTopologySpread make in PreFilter anew for each pod (v1.37).
 """
@@ -34,14 +35,87 @@ class _Census:
     with_terminating: bool
     counts: Counts
 
-    def counts_in(self, pod: PodFacts) -> bool:
-        """Tell whether a pod is one of those that are counted."""
-        if pod.is_terminating and not self.with_terminating:
+    def counts_in(self, pods: "_Alike") -> bool:
+        """Tell whether pods are of those that are counted."""
+        if pods.are_terminating and not self.with_terminating:
             return False
         return all(
-            (namespaces is None or pod.namespace in namespaces) and selectors.matches(selector, pod.labels)
+            (namespaces is None or pods.namespace in namespaces) and selectors.matches(selector, pods.labels)
             for namespaces, selector in self.sorts
         )
+
+
+@dataclass(slots=True, eq=False)
+class _Alike:
+    """Pods that no selector tells apart.
+
+    Attributes:
+        namespace: Where they are.
+        labels: What they all have.
+        are_terminating: Whether all of them are being deleted; else none is.
+        numbers: How many each row has.
+        censuses: Those that count them.
+    """
+
+    namespace: str
+    labels: Mapping[str, str]
+    are_terminating: bool
+    numbers: dict[int, int]
+    censuses: list[_Census]
+
+
+class _Crowd:
+    """All pods on nodes, those that are alike together, by their labels."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, frozenset[tuple[str, str]], bool], _Alike] = {}
+        self._by_label: dict[tuple[str, str], dict[_Alike, None]] = {}
+
+    def add(self, pod: PodFacts, row: int, sign: int, censuses: Iterable[_Census]) -> None:
+        """Count a pod that came (1) or went (-1), in the censuses that count it too."""
+        key = (pod.namespace, frozenset(pod.labels.items()), pod.is_terminating)
+        alike = self._known.get(key)
+        if alike is None:
+            alike = self._known[key] = _Alike(pod.namespace, pod.labels, pod.is_terminating, {}, [])
+            alike.censuses += [one for one in censuses if one.counts_in(alike)]
+            for pair in pod.labels.items():
+                self._by_label.setdefault(pair, {})[alike] = None
+        for census in alike.censuses:
+            census.counts[row] += sign
+        number = alike.numbers.get(row, 0) + sign
+        if number:
+            alike.numbers[row] = number
+            return
+        del alike.numbers[row]
+        if not alike.numbers:
+            del self._known[key]
+            for pair in pod.labels.items():
+                found = self._by_label[pair]
+                del found[alike]
+                if not found:
+                    del self._by_label[pair]
+
+    def enter(self, census: _Census) -> None:
+        """Begin to count in a census."""
+        for alike in self._meant(census):
+            alike.censuses.append(census)
+            for row, number in alike.numbers.items():
+                census.counts[row] += number
+
+    def leave(self, census: _Census) -> None:
+        """Count no more in a census."""
+        for alike in self._meant(census):
+            alike.censuses.remove(census)
+
+    def _meant(self, census: _Census) -> list[_Alike]:
+        pairs = [
+            pair
+            for _, selector in census.sorts
+            for pair in ((selector.matchLabels or {}).items() if selector is not None else ())
+        ]
+        nobody: Mapping[_Alike, None] = {}
+        some = min((self._by_label.get(pair, nobody) for pair in pairs), key=len, default=None)
+        return [one for one in (self._known.values() if some is None else some) if census.counts_in(one)]
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +139,7 @@ class Censuses:
     def __init__(self) -> None:
         self._rows = 0
         self._known: OrderedDict[tuple[bytes, bool], _Census] = OrderedDict()
+        self._crowd = _Crowd()
         self._groups: dict[Stance, dict[str, dict[bytes, Group]]] = {stance: {} for stance in Stance}
 
     def resize(self, rows: int) -> None:
@@ -76,32 +151,27 @@ class Censuses:
             for group in self._all(stance):
                 group.counts = _grown(group.counts, rows)
 
-    def count(self, sorts: Sequence[Sort], pods: Iterable[tuple[PodFacts, int]], *, with_terminating: bool) -> Counts:
+    def count(self, sorts: Sequence[Sort], *, with_terminating: bool) -> Counts:
         """Return how many pods that are of all sorts each row has.
 
         Args:
             sorts: Whom to count.
-            pods: Gives all pods with their rows, if this was not asked for before.
             with_terminating: Whether pods that are being deleted count.
         """
         key = msgspec.json.encode([(sorted(where) if where is not None else None, what) for where, what in sorts])
         known = self._known.get((key, with_terminating))
         if known is None:
             known = _Census(sorts, with_terminating, np.zeros(self._rows, np.int64))
-            for pod, row in pods:
-                if known.counts_in(pod):
-                    known.counts[row] += 1
+            self._crowd.enter(known)
             self._known[key, with_terminating] = known
             if len(self._known) > LIMIT:
-                self._known.popitem(last=False)
+                self._crowd.leave(self._known.popitem(last=False)[1])
         self._known.move_to_end((key, with_terminating))
         return known.counts
 
     def add(self, pod: PodFacts, row: int, sign: int) -> None:
         """Count a pod that came (1) or went (-1)."""
-        for census in self._known.values():
-            if census.counts_in(pod):
-                census.counts[row] += sign
+        self._crowd.add(pod, row, sign, self._known.values())
         for term in pod.terms:
             for place in _places(term):
                 groups = self._groups[term.stance].setdefault(place, {})

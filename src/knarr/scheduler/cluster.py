@@ -149,11 +149,7 @@ class Cluster:
 
     def count(self, *sorts: Sort, with_terminating: bool = True) -> Counts:
         """Return how many of the pods that are of all sorts each row has; not to be changed."""
-        return self.censuses.count(sorts, self._located(), with_terminating=with_terminating)
-
-    def _located(self) -> Iterator[tuple[PodFacts, int]]:
-        for uid, row in self.located.items():
-            yield self.pods[row][uid], row
+        return self.censuses.count(sorts, with_terminating=with_terminating)
 
     def label_ids(self, key: str) -> Ids:
         """Return for each row the id of its value of a label, ABSENT where it has none."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from knarr.api import amounts
 from knarr.apiserver.registry import Registry
-from tests.simulation.observer import Observer, desired, is_healthy, is_ready
+from tests.simulation.observer import TRACKING, Observer, desired, is_healthy, is_ready
 
 Object = dict[str, Any]
 TOLERATED_BY_DAEMONS = {
@@ -171,7 +171,7 @@ def check_daemon_sets(state: State) -> Iterator[str]:
 
 
 def check_jobs(state: State, observer: Observer) -> Iterator[str]:
-    """A Job is over, with counts that are exactly the pods that were let go of."""
+    """A Job is over, and its counts are exactly the pods that have succeeded and failed, each once."""
     for one in state.all("jobs.batch"):
         status, spec = one.get("status") or {}, one["spec"]
         over = {c["type"] for c in status.get("conditions") or () if c["status"] == "True"} & {"Complete", "Failed"}
@@ -179,14 +179,20 @@ def check_jobs(state: State, observer: Observer) -> Iterator[str]:
             yield f"Job {key(one)} is neither complete nor failed: {status.get('conditions')}"
         if any(is_active(pod) for pod in state.pods_of(one)) or status.get("active"):
             yield f"Job {key(one)} is over and has active pods"
-        told = Counter(Succeeded=status.get("succeeded", 0), Failed=status.get("failed", 0))
-        counted = observer.counted.get(one["metadata"]["uid"], Counter())
-        if "Complete" in over and spec.get("completions") and told["Succeeded"] != spec["completions"]:
-            yield f"Job {key(one)} is complete with {told['Succeeded']} of {spec['completions']}"
-        # Pods that a finished Job no longer needed are let go of, too, and not counted.
-        most = {name: counted[name] + counted["Deleted"] for name in told}
-        if told.total() > counted.total() or any(told[name] > most[name] for name in told):
-            yield f"Job {key(one)} says {dict(told)}, but its pods ended {dict(counted)}"
+        told = (status.get("succeeded", 0), status.get("failed", 0))
+        if "Complete" in over and spec.get("completions") and told[0] != spec["completions"]:
+            yield f"Job {key(one)} is complete with {told[0]} of {spec['completions']}"
+        ends = observer.ends[one["metadata"]["uid"]]
+        if told != (len(ends.succeeded), len(ends.failed)):
+            yield f"Job {key(one)} says {told}, but its pods ended {len(ends.succeeded), len(ends.failed)}"
+        indexes = {str(n) for n in parse_indexes(status.get("completedIndexes", ""))}
+        if spec.get("completionMode") == "Indexed" and indexes != ends.succeeded:
+            yield f"Job {key(one)} says that {indexes} are complete, but {ends.succeeded} are"
+        if ends.noted["failed"] != ends.failed or status.get("uncountedTerminatedPods"):
+            yield f"Job {key(one)} has noted pods that it has not counted: {status.get('uncountedTerminatedPods')}"
+        left = [key(pod) for pod in state.pods_of(one) if TRACKING in (pod["metadata"].get("finalizers") or ())]
+        if left:
+            yield f"Job {key(one)} has not let go of {left}"
 
 
 def check_endpoints(state: State) -> Iterator[str]:
@@ -297,6 +303,12 @@ def requests(pod: Object, resource: str) -> int:
         container.get("resources", {}).get("requests", {}).get(resource, 0) for container in pod["spec"]["containers"]
     )
     return sum(map(amounts.nanos, asked))
+
+
+def parse_indexes(text: str) -> set[int]:
+    """Read a set such as "0-2,5"."""
+    spans = [part.partition("-") for part in text.split(",") if part]
+    return {n for first, _, last in spans for n in range(int(first), int(last or first) + 1)}
 
 
 def host_ports(pod: Object) -> list[int]:

@@ -1,7 +1,6 @@
 """What must hold all the time, noted as it happens: every change of a pod is seen in the order of commits."""
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from knarr.apiserver.registry import Registry
@@ -9,6 +8,7 @@ from knarr.kit.clock import FakeClock
 
 Object = dict[str, Any]
 TRACKING = "batch.kubernetes.io/job-tracking"
+INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,27 @@ class Budget:
     desired: int
 
 
+@dataclass(frozen=True)
+class Ends:
+    """How the pods of a Job ended.
+
+    Attributes:
+        noted: By "succeeded" and "failed": the uids that its status has ever named as to be counted.
+        succeeded: The indexes (of an indexed Job, else the uids) of pods that were let go of and had succeeded.
+        failed: The uids of pods that were let go of and counted as failed.
+    """
+
+    noted: dict[str, set[str]] = field(default_factory=lambda: {"succeeded": set(), "failed": set()})
+    succeeded: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+
+
 class Observer:
     """Watches the store.
 
     Attributes:
         violations: What should not have happened.
-        counted: By uid of a Job: how many of its pods were let go of succeeded, failed, or deleted.
+        ends: How the pods of each Job ended, by the Job's uid.
 
     Args:
         registry: The API server's.
@@ -36,8 +51,9 @@ class Observer:
         self._registry = registry
         self._clock = clock
         self.violations: list[str] = []
-        self.counted: dict[str, Counter[str]] = {}
+        self.ends: dict[str, Ends] = {}
         registry.subscribe("pods", self._on_pod)
+        registry.subscribe("jobs.batch", self._on_job)
 
     def budgets_of(self, pod: Object) -> list[Budget]:
         """Return the budgets of a pod as they stand; only those whose workload exists."""
@@ -80,12 +96,35 @@ class Observer:
         if new is not None and reason.startswith("OutOf") and _status(old).get("reason") != reason:
             self.note(f"pod {new['metadata']['name']} was put on {new['spec']['nodeName']} without room: {reason}")
         if old is not None and _is_tracked(old) and not _is_tracked(new):
-            last = new or old  # one that is being deleted goes with its last finalizer
-            for owner in old["metadata"].get("ownerReferences") or ():
-                ended = "Succeeded" if _status(last).get("phase") == "Succeeded" else "Failed"
-                if old["metadata"].get("deletionTimestamp"):
-                    ended = "Deleted"  # counted as failed from the deletion on, unless it had succeeded before
-                self.counted.setdefault(owner["uid"], Counter())[ended] += 1
+            self._let_go(new or old)  # one that is being deleted goes with its last finalizer
+
+    def _let_go(self, pod: Object) -> None:
+        """Note how a pod ended that its Job has let go of; one whose end was due must have been noted in the Job's status before."""
+        for owner in pod["metadata"].get("ownerReferences") or ():
+            ends, uid = self.ends.setdefault(owner["uid"], Ends()), pod["metadata"]["uid"]
+            job = self._registry.get("jobs.batch", pod["metadata"]["namespace"], owner["name"])
+            is_counting = job is not None and job["metadata"]["uid"] == owner["uid"] and _is_going_on(job)
+            index = (pod["metadata"].get("annotations") or {}).get(INDEX)
+            if uid in ends.noted["failed"]:
+                ends.failed.add(uid)
+            elif _status(pod).get("phase") == "Succeeded":
+                ends.succeeded.add(uid if index is None else index)
+                if is_counting and index is None and uid not in ends.noted["succeeded"]:
+                    self.note(f"pod {pod['metadata']['name']} has succeeded and was let go of uncounted")
+            elif is_counting and (_status(pod).get("phase") == "Failed" or pod["metadata"].get("deletionTimestamp")):
+                self.note(f"pod {pod['metadata']['name']} has failed and was let go of uncounted")
+
+    def _on_job(self, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            return
+        ends, name = self.ends.setdefault(new["metadata"]["uid"], Ends()), new["metadata"]["name"]
+        uncounted = _status(new).get("uncountedTerminatedPods") or {}
+        for kind, uids in ends.noted.items():
+            uids |= {*(uncounted.get(kind) or ())}
+            if _status(new).get(kind, 0) < _status(old).get(kind, 0):
+                self.note(f"Job {name}: {kind} went back from {_status(old)[kind]} to {_status(new).get(kind, 0)}")
+        for uid in ends.noted["succeeded"] & ends.noted["failed"]:
+            self.note(f"Job {name}: pod {uid} counts as succeeded and as failed")
 
 
 def is_ready(pod: Object) -> bool:
@@ -119,3 +158,9 @@ def _status(pod: Object | None) -> Object:
 
 def _is_tracked(pod: Object | None) -> bool:
     return pod is not None and TRACKING in (pod["metadata"].get("finalizers") or ())
+
+
+def _is_going_on(job: Object) -> bool:
+    """Tell whether a Job's pods are still to be counted."""
+    over = {one["type"] for one in _status(job).get("conditions") or () if one["status"] == "True"}
+    return not job["metadata"].get("deletionTimestamp") and not over & {"Complete", "Failed"}

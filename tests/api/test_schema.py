@@ -114,14 +114,70 @@ def test_what_go_drops_and_adds():
                                 "spec": {"strategy": {}, "template": {"metadata": {}, "spec": {}}}}),
         (f"{CORE}.Service", {"metadata": {}, "spec": {}, "status": {"loadBalancer": {}}}),
         (f"{CORE}.ConfigMap", {"metadata": {}}),
-        (f"{APPS}.StatefulSet", {"metadata": {}, "status": {"replicas": 0},
-                                 "spec": {"template": {"metadata": {}, "spec": {}}, "updateStrategy": {}}}),
+        (f"{APPS}.StatefulSet", {"metadata": {}, "status": {"replicas": 0, "availableReplicas": 0},
+                                 "spec": {"serviceName": "", "template": {"metadata": {}, "spec": {}}, "updateStrategy": {}}}),
         ("io.k8s.api.policy.v1.PodDisruptionBudget", {"metadata": {}, "spec": {}, "status": {
             "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}}),
     ],
 )  # fmt: skip
 def test_structs_that_are_always_written(definition, expected):
     assert schema.normalize({}, DEFINITIONS.get(definition)) == expected
+
+
+@pytest.mark.parametrize(
+    ("definition", "given", "expected"),
+    [
+        # Pointers keep their zero, plain values lose it.
+        (f"{CORE}.PersistentVolumeClaimSpec", {"storageClassName": "", "volumeName": ""},
+         {"storageClassName": "", "resources": {}}),
+        (f"{CORE}.PersistentVolumeSpec", {"storageClassName": ""}, {}),
+        (f"{CORE}.EndpointPort", {"name": "", "port": 0, "appProtocol": ""}, {"port": 0, "appProtocol": ""}),
+        ("io.k8s.api.discovery.v1.EndpointPort", {"name": "", "port": 0}, {"name": "", "port": 0}),
+        ("io.k8s.api.batch.v1.CronJobSpec", {"concurrencyPolicy": "", "timeZone": "", "suspend": False, "schedule": ""},
+         {"timeZone": "", "suspend": False, "schedule": "",
+          "jobTemplate": {"metadata": {}, "spec": {"template": {"metadata": {}, "spec": {}}}}}),
+        (f"{CORE}.Container", {"name": "", "restartPolicy": "", "terminationMessagePolicy": "", "stdin": False},
+         {"name": "", "restartPolicy": "", "resources": {}}),
+        ("io.k8s.api.networking.v1.ServiceBackendPort", {"number": 0, "name": ""}, {}),
+        ("io.k8s.api.resource.v1.DeviceAttribute", {"string": "", "int": 0, "bool": False},
+         {"string": "", "int": 0, "bool": False}),
+        # Always there: plain values without omitempty, structs, quantities, times.
+        (f"{CORE}.ResourceFieldSelector", {"resource": "limits.cpu"}, {"resource": "limits.cpu", "divisor": "0"}),
+        ("io.k8s.api.scheduling.v1.PriorityClass", {}, {"metadata": {}, "value": 0}),
+        (f"{APPS}.ControllerRevision", {}, {"metadata": {}, "revision": 0}),
+        ("io.k8s.api.events.v1.Event", {"eventTime": None},
+         {"metadata": {}, "eventTime": None, "regarding": {}, "deprecatedSource": {},
+          "deprecatedFirstTimestamp": None, "deprecatedLastTimestamp": None}),
+        # Never there: pointers without omitempty, which Go writes as null.
+        (f"{APPS}.ReplicaSetSpec", {"selector": None}, {"template": {"metadata": {}, "spec": {}}}),
+        (f"{CORE}.TypedLocalObjectReference", {"kind": "A", "name": "b"}, {"kind": "A", "name": "b"}),
+    ],
+)  # fmt: skip
+def test_zeros(definition, given, expected):
+    assert schema.normalize(given, DEFINITIONS.get(definition)) == expected
+
+
+@pytest.mark.parametrize(
+    ("definition", "given", "message"),
+    [
+        (f"{CORE}.Pod", {"spec": {"restartPolicy": 1}},
+         "json: cannot unmarshal number into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy"),
+        (f"{CORE}.PersistentVolumeClaim", {"spec": {"accessModes": [1]}},
+         "json: cannot unmarshal number into Go struct field PersistentVolumeClaimSpec.spec.accessModes of type "
+         "v1.PersistentVolumeAccessMode"),
+        (f"{CORE}.PersistentVolumeClaim", {"spec": {"accessModes": "x"}},
+         "json: cannot unmarshal string into Go struct field PersistentVolumeClaimSpec.spec.accessModes of type "
+         "[]v1.PersistentVolumeAccessMode"),
+        (f"{CORE}.Node", {"status": {"capacity": 1}},
+         "json: cannot unmarshal number into Go struct field NodeStatus.status.capacity of type v1.ResourceList"),
+        ("io.k8s.api.networking.v1.NetworkPolicy", {"spec": {"policyTypes": {}}},
+         "json: cannot unmarshal object into Go struct field NetworkPolicySpec.spec.policyTypes of type []v1.PolicyType"),
+    ],
+)  # fmt: skip
+def test_named_types_in_errors(definition, given, message):
+    with pytest.raises(schema.DecodeError) as caught:
+        schema.normalize(given, DEFINITIONS.get(definition))
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(

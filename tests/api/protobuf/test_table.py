@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from knarr.api import protobuf, scheme
-from knarr.api.protobuf import decoding, encoding, table
-from knarr.api.schema import definitions
+from knarr.api.protobuf import decoding, encoding
+from knarr.api.schema import definitions, messages
 
 # What v1.37 added, as alpha or in kinds that are not served; published .proto files are from v1.36.
 NO_NUMBER = {
@@ -45,7 +45,7 @@ NO_NUMBER = {
 
 def _names(message: str) -> set[str]:
     found = set()
-    for field in table.fields(message):
+    for field in messages.fields(message):
         found |= {field.name} if field.name else _names(field.type)
     return found
 
@@ -63,7 +63,7 @@ def test_every_field_of_what_is_served_has_a_number() -> None:
     todo += [f"{resource.definition}List" for resource in scheme.BUILT_IN if resource.is_stored]
     for resource in scheme.BUILT_IN:
         for sub in resource.subresources:
-            message = table.message_of(f"{sub.group}/{sub.version}" if sub.group else sub.version, sub.kind)
+            message = messages.message_of(f"{sub.group}/{sub.version}" if sub.group else sub.version, sub.kind)
             todo += [f"io.k8s.{message}"] if message and f"io.k8s.{message}" in schemas else []
     seen: set[str] = set()
     while todo:
@@ -73,7 +73,7 @@ def test_every_field_of_what_is_served_has_a_number() -> None:
         seen.add(name)
         short = name.removeprefix("io.k8s.")
         properties = schemas[name].get("properties", {})
-        if not properties or short not in table.lines():
+        if not properties or short not in messages.lines():
             continue
         known = _names(short)
         unknown = [one for one in properties if one not in known and one not in ("kind", "apiVersion")]
@@ -98,7 +98,7 @@ def _references(schema: dict[str, Any]) -> list[str]:
     "resource", list(scheme.BUILT_IN), ids=lambda resource: f"{resource.api_version}.{resource.kind}"
 )
 def test_every_kind_and_its_list_have_a_message(resource: scheme.Resource) -> None:
-    assert table.message_of(resource.api_version, resource.kind) == resource.definition.removeprefix("io.k8s.")
+    assert messages.message_of(resource.api_version, resource.kind) == resource.definition.removeprefix("io.k8s.")
     if resource.is_stored:
         assert protobuf.is_known(resource.api_version, resource.list_kind)
     for sub in resource.subresources:
@@ -107,8 +107,8 @@ def test_every_kind_and_its_list_have_a_message(resource: scheme.Resource) -> No
 
 
 def test_every_message_can_be_read_and_written() -> None:
-    for message in table.lines():
-        if table.fields(message) is not table.STRINGS:
+    for message in messages.lines():
+        if messages.fields(message) is not messages.STRINGS:
             empty = encoding.writer(message).write({})
             decoding.reader(message).read(empty, 0, len(empty), {})
 

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from knarr.api.protobuf import table, values, wire
+from knarr.api.protobuf import values, wire
 from knarr.api.protobuf.errors import WireError
+from knarr.api.schema import messages
 
 Object = dict[str, Any]
 
@@ -185,20 +186,20 @@ def reader(message: str) -> Reader:
     Raises:
         KeyError: there is no such message.
     """
-    if message not in table.lines():
+    if message not in messages.lines():
         raise KeyError(message)
     return Reader(message)
 
 
 def _entries(message: str) -> dict[int, _Entry]:
     found: dict[int, _Entry] = {}
-    for field in table.fields(message):
+    for field in messages.fields(message):
         for wire_type, entry in _field_entries(field):
             found[field.number << 3 | wire_type] = entry
     return found
 
 
-def _field_entries(field: table.Field) -> list[tuple[int, _Entry]]:
+def _field_entries(field: messages.Field) -> list[tuple[int, _Entry]]:
     name, type_ = field.name, field.type
     keeps_empty = field.is_pointer or field.is_always
     is_list = field.label == "[]"
@@ -238,7 +239,7 @@ def _converter(type_: str) -> Callable[[bytes], Any] | None:
             return _to_schema_or_bool
         case "SchemaOrStrings":
             return _to_schema_or_strings
-    if table.fields(type_) is table.STRINGS:
+    if messages.fields(type_) is messages.STRINGS:
         strings = reader(type_)
         return lambda data: _read(strings, data).get("items", [])
     return None

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from knarr.api.protobuf import table, values, wire
+from knarr.api.protobuf import values, wire
+from knarr.api.schema import messages
 
 Object = Mapping[str, Any]
 Write = Callable[[Any], bytes]
@@ -75,7 +76,7 @@ class Writer:
 
     def _compile(self) -> list[bytes]:
         template: list[bytes] = []
-        for index, field in enumerate(table.fields(self.message)):
+        for index, field in enumerate(messages.fields(self.message)):
             tag = _tag(field)
             if not field.name:
                 inner = writer(field.type)
@@ -97,12 +98,12 @@ def writer(message: str) -> Writer:
     Raises:
         KeyError: there is no such message.
     """
-    if message not in table.lines():
+    if message not in messages.lines():
         raise KeyError(message)
     return Writer(message)
 
 
-def _tag(field: table.Field) -> bytes:
+def _tag(field: messages.Field) -> bytes:
     wire_type = wire.LENGTH
     if field.label != "{}":
         if field.type in ("int32", "int64", "bool"):
@@ -112,7 +113,7 @@ def _tag(field: table.Field) -> bytes:
     return wire.varint(field.number << 3 | wire_type)
 
 
-def _field_writer(field: table.Field, tag: bytes) -> tuple[Write, bytes]:
+def _field_writer(field: messages.Field, tag: bytes) -> tuple[Write, bytes]:
     """Return the function that writes a field with its tag, and the bytes of the field when it is absent."""
     if field.label == "{}":
         return _map_writer(field.type, tag), b""
@@ -130,7 +131,7 @@ def _empty_field(type_: str, tag: bytes) -> bytes:
         return tag + b"\x00"
     if type_ in _SPECIALS:
         return tag + values.with_length(_SPECIALS[type_][1])
-    if type_ == "bytes" or type_ in _SCHEMAS or table.fields(type_) is table.STRINGS:
+    if type_ == "bytes" or type_ in _SCHEMAS or messages.fields(type_) is messages.STRINGS:
         return b""
     return tag + values.with_length(writer(type_).empty)
 
@@ -154,7 +155,7 @@ def _element_writer(type_: str, tag: bytes) -> Write:
         return _framed(tag, _SPECIALS[type_][0])
     if type_ in _SCHEMAS:
         return _framed(tag, _SCHEMAS[type_])
-    if table.fields(type_) is table.STRINGS:
+    if messages.fields(type_) is messages.STRINGS:
         return _framed(tag, values.from_strings)
     return _framed(tag, writer(type_).write)
 

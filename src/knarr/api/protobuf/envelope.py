@@ -7,8 +7,9 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding.
 from collections.abc import Mapping
 from typing import Any
 
-from knarr.api.protobuf import decoding, encoding, table, values, wire
+from knarr.api.protobuf import decoding, encoding, values, wire
 from knarr.api.protobuf.errors import BadEnvelope, BadMessage, NotMarshalable, WireError
+from knarr.api.schema import messages
 
 Object = dict[str, Any]
 
@@ -21,7 +22,7 @@ _FRAME_LENGTH_BYTES = 4
 
 def is_known(api_version: str, kind: str) -> bool:
     """Return whether objects of a kind have a protobuf form."""
-    return table.message_of(api_version, kind) is not None
+    return messages.message_of(api_version, kind) is not None
 
 
 def encode(obj: Mapping[str, Any]) -> bytes:
@@ -34,7 +35,7 @@ def encode(obj: Mapping[str, Any]) -> bytes:
         NotMarshalable: its kind is not known, or a field holds what its type does not allow.
     """
     api_version, kind = obj.get("apiVersion") or "", obj.get("kind") or ""
-    message = table.message_of(api_version, kind)
+    message = messages.message_of(api_version, kind)
     if message is None:
         raise NotMarshalable(f"{api_version}, Kind={kind} has no protobuf form")
     try:
@@ -70,7 +71,7 @@ def decode(body: bytes, api_version: str = "", kind: str = "") -> Object:
     found_version, found_kind, start, end = _open(body)
     api_version, kind = found_version or api_version, found_kind or kind
     obj: Object = {"apiVersion": api_version, "kind": kind}
-    message = table.message_of(api_version, kind)
+    message = messages.message_of(api_version, kind)
     if message is not None:
         try:
             decoding.reader(message).read(body, start, end, obj)
@@ -118,7 +119,7 @@ def _open(body: bytes) -> tuple[str, str, int, int]:
             if stop > len(body):
                 raise WireError(wire.UNEXPECTED_EOF)
             if tag == 0x0A:
-                decoding.reader(table.TYPE_META).read(body, position, stop, found)
+                decoding.reader(messages.TYPE_META).read(body, position, stop, found)
             elif tag == 0x12:
                 start, end = position, stop
             position = stop

@@ -111,18 +111,21 @@ class Definitions:
     def _definition(self, name: str) -> Type:
         return self._type(self._schemas[name], name, "")
 
-    def _type(self, schema: Schema, name: str, field: str, *, owner: str = "", required: bool = False) -> Type:
-        """Compile the schema of a definition (`name`), or of a field of the type `owner`."""
+    def _type(
+        self, schema: Schema, name: str, field: str, *, owner: str = "", required: bool = False, go_name: str = ""
+    ) -> Type:
+        """Compile the schema of a definition (`name`), of a field of the definition `owner`, or of the elements of one."""
         target = schema
         if schema.ref:
             name = schema.ref.rpartition("/")[2]
             target = self._schemas[name]
-        facts = wire.of_field(owner, field)
-        required = required or bool(facts.always)
         kind, scalar = _kind(target, name)
+        facts = wire.of_field(owner, field, kind, scalar, required=required)
         element = None
         if kind == "list":
-            element = self._type(target.items, "", "") if target.items is not None else Type("any")
+            element = Type("any")
+            if target.items is not None:
+                element = self._type(target.items, "", "", go_name=facts.go_name)
         elif kind == "map":
             inner = target.additional
             element = self._type(inner, "", "") if isinstance(inner, Schema) else Type("any")
@@ -132,8 +135,8 @@ class Definitions:
             name=name,
             expand=(lambda: self._fields(target, name)) if kind == "object" else None,
             element=element,
-            required=_is_always(facts.always, kind, owner, field, required=required),
-            pointer=facts.pointer if facts.pointer is not None else _is_pointer(kind, scalar, field, required=required),
+            required=facts.always,
+            pointer=facts.pointer,
             patch_strategy=schema.patch_strategy,
             patch_merge_key=schema.patch_merge_key,
             list_type=schema.list_type or target.list_type,
@@ -141,29 +144,14 @@ class Definitions:
             map_type=schema.map_type or target.map_type,
             default=schema.default if schema.default is not None else facts.default,
             preserve_unknown=target.preserve_unknown or target.embedded,
-            go_name=facts.go_name,
+            go_name=go_name or (facts.go_name if kind != "list" else ""),
         )
 
     def _fields(self, schema: Schema, name: str) -> Mapping[str, Type]:
-        owner = name.rpartition(".")[2]
         return {
-            field: self._type(inner, "", field, owner=owner, required=field in schema.required)
+            field: self._type(inner, "", field, owner=name, required=field in schema.required)
             for field, inner in (schema.properties or {}).items()
         }
-
-
-def _is_always(known: bool | None, kind: Kind, owner: str, field: str, *, required: bool) -> bool:
-    if known is not None:
-        return known
-    return required or (kind == "object" and wire.is_part(owner, field))
-
-
-def _is_pointer(kind: Kind, scalar: str, field: str, *, required: bool) -> bool:
-    if kind == "scalar":
-        if required and scalar != "string":
-            return False
-        return scalar != "[]uint8" and not wire.is_value(scalar, field)
-    return kind in ("object", "quantity", "intstr", "time", "any")
 
 
 def _kind(schema: Schema, name: str) -> tuple[Kind, str]:

@@ -156,6 +156,8 @@ class _Walk:
             out[key] = scalars.ZEROS[field.scalar]
         elif kind == "intstr":
             out[key] = 0
+        elif kind == "quantity":
+            out[key] = "0"
         # Go writes null for lists and maps here; absent says the same and typed readers take it.
 
     def _zero(self, element: Type) -> Any:

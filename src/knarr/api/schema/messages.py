@@ -1,4 +1,4 @@
-"""The messages of all built-in kinds, from `messages.txt`: read when the first is asked for, parsed one by one.
+"""What Go's structs and the protobuf messages made of them say of each field: `messages.txt`, parsed line by line on demand.
 
 `scripts/protobuf-table` makes the file; its first lines tell its form.
 """
@@ -32,6 +32,7 @@ class Field:
         label: "[]" for lists, "{}" for maps from strings, otherwise "".
         is_pointer: Whether an empty value differs from an absent one.
         is_always: Whether Go writes it to JSON even if it is empty.
+        go_name: The named Go type of a scalar, of a list's elements or of a map, such as "v1.PullPolicy"; otherwise "".
     """
 
     number: int
@@ -40,9 +41,10 @@ class Field:
     label: Label
     is_pointer: bool
     is_always: bool
+    go_name: str
 
 
-STRINGS: Final = (Field(1, "items", "string", "[]", False, False),)
+STRINGS: Final = (Field(1, "items", "string", "[]", False, False, ""),)
 """The fields of a message that is a list of strings in JSON."""
 
 
@@ -105,6 +107,7 @@ def _groups() -> Mapping[str, str]:
 
 
 def _field(package: str, word: str) -> Field:
+    word, _, go_name = word.partition("=")
     digits, name, type_ = word.split(":")
     label: Label = "[]" if type_.startswith("[]") else "{}" if type_.startswith("{}") else ""
     type_ = type_.removeprefix(label)
@@ -112,4 +115,4 @@ def _field(package: str, word: str) -> Field:
     is_always, type_ = type_.startswith("!"), type_.removeprefix("!")
     if f"{package}.{type_}" in lines():
         type_ = f"{package}.{type_}"
-    return Field(int(digits), name, type_, label, is_pointer, is_always)
+    return Field(int(digits), name, type_, label, is_pointer, is_always, go_name)

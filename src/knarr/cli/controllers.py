@@ -2,11 +2,10 @@
 
 import argparse
 import asyncio
-import contextlib
 import os
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -131,24 +130,9 @@ async def serve(
             await elector.run(work)
 
     try:
-        await _until(stopping, lead if elects else work)
+        await process.run_until(stopping, lead if elects else work)
     finally:
         await transport.aclose()
-
-
-async def _until(stopping: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work` until told to stop; what it raises is raised."""
-    working, stopped = asyncio.ensure_future(work()), asyncio.ensure_future(stopping.wait())
-    try:
-        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (working, stopped):
-            if not task.done():
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-    if working.done() and not working.cancelled():
-        working.result()
 
 
 def _read(name: str | None) -> bytes:

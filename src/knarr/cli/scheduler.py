@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import os
 import socket
 import uuid
@@ -89,7 +88,9 @@ async def serve(
                     scheduler.run(opened, tasks, settings)
                     await asyncio.Event().wait()
 
-            await _until(stopping, lambda: _lead(client, clock, random, settings, work) if elects else work())
+            await process.run_until(
+                stopping, lambda: _lead(client, clock, random, settings, work) if elects else work()
+            )
     except scheduler_errors.BadConfiguration as err:
         raise errors.UsageError(str(err)) from err
     finally:
@@ -107,18 +108,3 @@ async def _lead(
     )
     while True:
         await elector.run(work)
-
-
-async def _until(stopping: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work` until told to stop; what it raises is raised."""
-    working, stopped = asyncio.ensure_future(work()), asyncio.ensure_future(stopping.wait())
-    try:
-        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (working, stopped):
-            if not task.done():
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-    if working.done() and not working.cancelled():
-        working.result()

@@ -1,6 +1,7 @@
 """What every long-lived process of a cluster does: logs, event loop, orderly end."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -24,6 +25,26 @@ def run(name: str, serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     logs.set_up(level=os.environ.get("KNARR_LOG", "info"))
     gc.set_threshold(*GC_THRESHOLDS)
     uvloop.run(_run(name, serve))
+
+
+async def run_until(stopping: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` until told to stop.
+
+    Args:
+        stopping: Ends it.
+        work: Is cancelled then; what it raises is raised.
+    """
+    working, stopped = asyncio.ensure_future(work()), asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (working, stopped):
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+    if working.done() and not working.cancelled():
+        working.result()
 
 
 async def _run(name: str, serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from lightkube.models import core_v1
 
-from knarr.control import informer
+from knarr.control import informer, tolerations
 
 
 def is_selected(spec: core_v1.PodSpec, node: core_v1.Node) -> bool:
@@ -28,32 +28,10 @@ def matches(selector: core_v1.NodeSelector, node: core_v1.Node) -> bool:
     return any(_accepts(term, labels, informer.key_of(node)[1]) for term in selector.nodeSelectorTerms)
 
 
-def is_tolerated(
-    tolerations: Sequence[core_v1.Toleration] | None, node: core_v1.Node, effects: Collection[str]
-) -> bool:
+def is_tolerated(accepted: Sequence[core_v1.Toleration] | None, node: core_v1.Node, effects: Collection[str]) -> bool:
     """Tell whether all taints of a node that have one of these effects are tolerated."""
     taints = (node.spec.taints or ()) if node.spec else ()
-    return all(any(tolerates(one, taint) for one in tolerations or ()) for taint in taints if taint.effect in effects)
-
-
-def tolerates(toleration: core_v1.Toleration, taint: core_v1.Taint) -> bool:
-    """Tell whether a toleration covers a taint.
-
-    Source: k8s.io/component-helpers/scheduling/corev1 ToleratesTaint, with the numeric operators of KEP-5471.
-    """
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    match toleration.operator or "Equal":
-        case "Exists":
-            return True
-        case "Equal":
-            return bool(toleration.key) and (toleration.value or "") == (taint.value or "")
-        case "Gt" | "Lt" as operator:
-            have, than = _number(taint.value or ""), _number(toleration.value or "")
-            return have is not None and than is not None and (have > than if operator == "Gt" else have < than)
-    return False
+    return all(tolerations.is_tolerated(accepted, taint) for taint in taints if taint.effect in effects)
 
 
 def _accepts(term: core_v1.NodeSelectorTerm, labels: Mapping[str, str], name: str) -> bool:

@@ -11,8 +11,7 @@ from lightkube.models import core_v1
 
 from knarr.api import errors
 from knarr.client import DeleteOptions, PatchType
-from knarr.control import Context, informer, loop
-from knarr.controllers import nodes
+from knarr.control import Context, informer, loop, tolerations
 from knarr.controllers import pods as podinfo
 
 
@@ -29,7 +28,7 @@ def eviction_delay_s(pod: core_v1.Pod, taints: Sequence[core_v1.Taint], now: dat
     for taint in taints:
         if taint.effect != "NoExecute":
             continue
-        matching = [one for one in pod.spec.tolerations or () if nodes.tolerates(one, taint)]
+        matching = [one for one in pod.spec.tolerations or () if tolerations.tolerates(one, taint)]
         if not matching:
             return 0.0
         limits = [one.tolerationSeconds for one in matching if one.tolerationSeconds is not None]

@@ -13,12 +13,12 @@ from typing import Any
 
 from lightkube.models import core_v1, resource_v1
 
+from knarr.control import tolerations
 from knarr.lang.cel import CelError, Environment
 from knarr.lang.cel.declarations import DYN
 from knarr.lang.cel.engine import to_message
 from knarr.lang.cel.libraries.quantities import to_quantity
 from knarr.lang.cel.libraries.text import to_semver
-from knarr.scheduler.plugins.tolerations import is_tolerated
 
 DeviceId = tuple[str, str, str]
 """Driver, pool and name."""
@@ -196,12 +196,12 @@ def _some(
 
 def _suits(one: Offered, request: Request, cls: resource_v1.DeviceClass) -> bool:
     for taint in one.device.taints or ():
-        tolerations = [
+        accepted = [
             core_v1.Toleration(key=t.key, operator=t.operator, value=t.value, effect=t.effect)
             for t in request.tolerations or ()
         ]
-        if taint.effect != "None" and not is_tolerated(
-            tolerations, core_v1.Taint(key=taint.key, effect=taint.effect, value=taint.value)
+        if taint.effect != "None" and not tolerations.is_tolerated(
+            accepted, core_v1.Taint(key=taint.key, effect=taint.effect, value=taint.value)
         ):
             return False
     common = (cls.spec.selectors or ()) if cls.spec else ()

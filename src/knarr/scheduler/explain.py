@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from lightkube.models import core_v1
 
+from knarr.control import tolerations
 from knarr.scheduler import nodeselectors
 from knarr.scheduler.cluster import Cluster, Rows
 from knarr.scheduler.framework import Denied
 from knarr.scheduler.plugins.taint_toleration import BINDING
-from knarr.scheduler.plugins.tolerations import is_tolerated
 from knarr.scheduler.podfacts import CPU, EPHEMERAL, MEMORY, PodFacts
 from knarr.scheduler.profile import Profile
 
@@ -133,7 +133,7 @@ def _taints(pod: PodFacts, cluster: Cluster, row: int) -> list[str]:
     return [
         f"taint {taint.key}{'=' + taint.value if taint.value else ''}:{taint.effect} were tolerated"
         for taint in taints
-        if taint.effect in BINDING and not is_tolerated(pod.spec.tolerations, taint)
+        if taint.effect in BINDING and not tolerations.is_tolerated(pod.spec.tolerations, taint)
     ]
 
 

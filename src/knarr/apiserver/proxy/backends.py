@@ -9,9 +9,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from knarr.api import errors
-from knarr.apiserver.admission.chain import CONNECT, AdmissionRequest
 from knarr.apiserver.parts import Call, Parts, Target
-from knarr.apiserver.proxy import allowed, forward
+from knarr.apiserver.proxy import allowed, connecting, forward
 from knarr.apiserver.proxy.nodeagents import DEFAULT_PORT, locate
 from knarr.kit.http import client as clients
 from knarr.kit.http.messages import Headers, Request, Response
@@ -30,20 +29,7 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
         location = call.request.path + "/" + (f"?{call.request.query}" if call.request.query else "")
         return Response(301, Headers.from_lower([("location", location)]))
     given = {"kind": _KINDS[target.resource.plural], "apiVersion": "v1", "path": path}
-    request = AdmissionRequest(
-        CONNECT,
-        target.resource,
-        "proxy",
-        target.namespace,
-        target.name,
-        given,
-        None,
-        call.user,
-        warnings=call.warnings,
-        annotations=call.annotations,
-    )
-    await parts.chain.admit(request)
-    await parts.chain.validate(request)
+    await connecting.admit(parts, call, target, "proxy", given)
     scheme, name, port = split_name(target.name)
     if target.resource.plural == "nodes":
         client = await _node(parts, scheme, name, port)

@@ -9,9 +9,8 @@ from urllib.parse import quote, urlencode
 
 from knarr.api import errors, field
 from knarr.apiserver import options, websockets
-from knarr.apiserver.admission.chain import CONNECT, AdmissionRequest
 from knarr.apiserver.parts import Call, Parts, Target
-from knarr.apiserver.proxy import forward
+from knarr.apiserver.proxy import connecting, forward
 from knarr.kit.http.messages import Headers, Request, Response
 
 Object = dict[str, Any]
@@ -43,20 +42,7 @@ async def serve_stream(parts: Parts, call: Call, target: Target) -> Response:
     """Connect the caller to a container or to a pod's ports."""
     kind = target.subresource
     given = _stream_options(call, kind)
-    request = AdmissionRequest(
-        CONNECT,
-        target.resource,
-        kind,
-        target.namespace,
-        target.name,
-        given,
-        None,
-        call.user,
-        warnings=call.warnings,
-        annotations=call.annotations,
-    )
-    await parts.chain.admit(request)
-    await parts.chain.validate(request)
+    await connecting.admit(parts, call, target, kind, given)
     pod = _pod(parts, target)
     container = "" if kind == "portforward" else choose_container(pod, options.text(call.values, "container"))
     node = (pod.get("spec") or {}).get("nodeName")

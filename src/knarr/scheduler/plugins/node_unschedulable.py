@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from lightkube.models import core_v1
 
+from knarr.control import tolerations
 from knarr.scheduler.cluster import Cluster, Rows
 from knarr.scheduler.events import NODE_EVENTS, Event
 from knarr.scheduler.framework import Rejection
-from knarr.scheduler.plugins.tolerations import is_tolerated
 from knarr.scheduler.podfacts import PodFacts
 
 TAINT = core_v1.Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
@@ -25,7 +25,7 @@ class NodeUnschedulable:
 
     def filter(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Iterable[Rejection]:
         """Rule out cordoned nodes."""
-        if not is_tolerated(pod.spec.tolerations, TAINT):
+        if not tolerations.is_tolerated(pod.spec.tolerations, TAINT):
             yield Rejection(cluster.unschedulable[rows], "node(s) were unschedulable", is_final=True)
 
     def may_help(self, event: Event, pod: PodFacts) -> bool:

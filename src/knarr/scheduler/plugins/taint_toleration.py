@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from knarr.control import tolerations
 from knarr.scheduler.cluster import Cluster, Mask, Rows
 from knarr.scheduler.events import NODE_EVENTS, Event
 from knarr.scheduler.framework import Rejection, Scores, normalized
-from knarr.scheduler.plugins.tolerations import is_tolerated
 from knarr.scheduler.podfacts import PodFacts
 
 BINDING = frozenset({"NoSchedule", "NoExecute"})
@@ -32,11 +32,11 @@ class TaintToleration:
 
     def score(self, pod: PodFacts, cluster: Cluster, rows: Rows) -> Scores | None:
         """Prefer nodes with fewer taints of effect PreferNoSchedule that the pod does not tolerate."""
-        tolerations = [one for one in pod.spec.tolerations or () if not one.effect or one.effect == "PreferNoSchedule"]
+        soft = [one for one in pod.spec.tolerations or () if not one.effect or one.effect == "PreferNoSchedule"]
         columns = [
             column
             for column, taint in enumerate(cluster.taints)
-            if taint.effect == "PreferNoSchedule" and not is_tolerated(tolerations, taint)
+            if taint.effect == "PreferNoSchedule" and not tolerations.is_tolerated(soft, taint)
         ]
         if not columns:
             return None
@@ -56,7 +56,7 @@ def untolerated(pod: PodFacts, cluster: Cluster, rows: Rows) -> Mask:
     columns = [
         column
         for column, taint in enumerate(cluster.taints)
-        if taint.effect in BINDING and not is_tolerated(pod.spec.tolerations, taint)
+        if taint.effect in BINDING and not tolerations.is_tolerated(pod.spec.tolerations, taint)
     ]
     if not columns:
         return np.zeros(len(rows), np.bool_)

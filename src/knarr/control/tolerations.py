@@ -1,4 +1,4 @@
-"""Which taints a pod tolerates.
+"""Which taints a pod tolerates: one rule for the scheduler and the controllers.
 
 Source: k8s.io/component-helpers/scheduling/corev1 (v1.37), with the numeric operators of KEP-5471.
 """
@@ -10,10 +10,11 @@ from lightkube.models import core_v1
 
 def is_tolerated(tolerations: Sequence[core_v1.Toleration] | None, taint: core_v1.Taint) -> bool:
     """Tell whether one of the tolerations covers a taint."""
-    return any(_covers(one, taint) for one in tolerations or ())
+    return any(tolerates(one, taint) for one in tolerations or ())
 
 
-def _covers(toleration: core_v1.Toleration, taint: core_v1.Taint) -> bool:
+def tolerates(toleration: core_v1.Toleration, taint: core_v1.Taint) -> bool:
+    """Tell whether a toleration covers a taint."""
     if toleration.effect and toleration.effect != taint.effect:
         return False
     if toleration.key and toleration.key != taint.key:

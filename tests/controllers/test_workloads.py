@@ -162,6 +162,44 @@ async def test_a_finished_job_goes_when_its_time_is_over() -> None:
         await lab.until(gone, seconds=90)
 
 
+async def test_a_pod_that_a_job_has_left_behind_does_not_wait_to_be_counted() -> None:
+    async with open_lab("n1") as lab:
+        spec = batch_v1.JobSpec(template=template("x", restartPolicy="Never"), parallelism=2)
+        await lab.client.create(batch_v1.Job(metadata=meta(), spec=spec))
+        await lab.settle(2)
+        first, second = await names(lab)
+        # As upstream's tests do: without its labels a pod is let go, without its owner and its labels it never was the Job's.
+        change: dict[str, Any] = {"metadata": {"labels": None}}
+        await lab.client.patch(core_v1.Pod, first, change, PatchType.MERGE, namespace="default")
+        change = {"metadata": {"labels": None, "ownerReferences": None}}
+        await lab.client.patch(core_v1.Pod, second, change, PatchType.MERGE, namespace="default")
+
+        async def free(name: str) -> bool:
+            found = (await lab.client.get(core_v1.Pod, name, namespace="default")).metadata
+            return found is not None and not found.ownerReferences and not found.finalizers
+
+        await lab.until(lambda: free(first))
+        await lab.until(lambda: free(second))
+
+
+async def test_a_pod_that_a_job_adopts_waits_to_be_counted() -> None:
+    async with open_lab("n1") as lab:
+        spec = batch_v1.JobSpec(template=template("x", restartPolicy="Never"))
+        await lab.client.create(batch_v1.Job(metadata=meta(), spec=spec))
+        await lab.settle(2)
+        [name] = await names(lab)
+        change = {"metadata": {"ownerReferences": None, "finalizers": None}}
+        await lab.client.patch(core_v1.Pod, name, change, PatchType.MERGE, namespace="default")
+
+        async def adopted() -> bool:
+            found = (await lab.client.get(core_v1.Pod, name, namespace="default")).metadata
+            return bool(found and found.ownerReferences and found.finalizers == ["batch.kubernetes.io/job-tracking"])
+
+        await lab.until(adopted)
+        await lab.settle(2)
+        assert await names(lab) == [name]
+
+
 async def test_a_suspended_job_waits() -> None:
     async with open_lab("n1") as lab:
         job = batch_v1.Job(

@@ -57,8 +57,22 @@ def plan(owner: Any, candidates: Iterable[T], selector: meta_v1.LabelSelector | 
     return Claims(kept, adopt, release)
 
 
-async def claim(client: Client, owner: Any, candidates: Iterable[T], selector: meta_v1.LabelSelector | None) -> list[T]:
+async def claim(
+    client: Client,
+    owner: Any,
+    candidates: Iterable[T],
+    selector: meta_v1.LabelSelector | None,
+    *,
+    finalizers: Sequence[str] = (),
+) -> list[T]:
     """Adopt and release as planned, and return what the owner controls now.
+
+    Args:
+        client: Writes the references.
+        owner: The would-be controller.
+        candidates: Objects of its namespace.
+        selector: What it selects.
+        finalizers: Which come and go with its reference.
 
     Raises:
         Conflict: the owner is not any more what it was.
@@ -74,17 +88,20 @@ async def claim(client: Client, owner: Any, candidates: Iterable[T], selector: m
             )
     for one in planned.adopt:
         references = [*(_meta(one).ownerReferences or ()), owners.controller_reference(owner)]
-        adopted = await _patch(client, one, [_plain(reference) for reference in references])
+        change = {"ownerReferences": [_plain(reference) for reference in references]}
+        adopted = await _patch(client, one, {**change, "finalizers": [*finalizers]} if finalizers else change)
         if adopted is not None:
             claimed.append(adopted)
     for one in planned.release:
-        await _patch(client, one, [{"$patch": "delete", "uid": _meta(owner).uid}])
+        change = {"ownerReferences": [{"$patch": "delete", "uid": _meta(owner).uid}]}
+        gone = {"$deleteFromPrimitiveList/finalizers": [*finalizers]} if finalizers else {}
+        await _patch(client, one, {**change, **gone})
     return claimed
 
 
-async def _patch(client: Client, one: T, references: list[dict[str, Any]]) -> T | None:
+async def _patch(client: Client, one: T, change: dict[str, Any]) -> T | None:
     namespace, name = informer.key_of(one)
-    body = {"metadata": {"uid": _meta(one).uid, "ownerReferences": references}}
+    body = {"metadata": {"uid": _meta(one).uid, **change}}
     try:
         return await client.patch(type(one), name, body, PatchType.STRATEGIC, namespace=namespace)
     except (errors.NotFound, errors.Invalid):

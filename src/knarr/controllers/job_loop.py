@@ -12,9 +12,9 @@ from lightkube.models import batch_v1, core_v1, meta_v1
 from msgspec.structs import replace
 
 from knarr.api import errors
-from knarr.client import DeleteOptions, PatchType
+from knarr.client import DeleteOptions
 from knarr.control import Context, informer, loop, owners
-from knarr.controllers import batches, job, statuses
+from knarr.controllers import batches, job, job_orphans, statuses
 from knarr.controllers import job_counts as counts
 from knarr.controllers import job_policies as policies
 from knarr.controllers.podcontrol import PodControl
@@ -36,7 +36,7 @@ class Reconciler:
         self._jobs = context.informers.of(batch_v1.Job)
         self._written: dict[str, batch_v1.Job] = {}
         self._failures: dict[str, policies.Failures] = {}
-        self.pods = PodControl(context, "Job", self._jobs, _selector_of)
+        self.pods = PodControl(context, "Job", self._jobs, _selector_of, finalizers=[counts.FINALIZER])
         self.pods.pods.add_index(TRACKED, _job_of)
 
     async def reconcile(self, request: loop.Request) -> loop.Result:
@@ -114,10 +114,8 @@ class Reconciler:
 
     async def _release(self, pod: core_v1.Pod) -> None:
         assert pod.metadata
-        namespace, name = informer.key_of(pod)
-        body = {"metadata": {"uid": pod.metadata.uid, "$deleteFromPrimitiveList/finalizers": [counts.FINALIZER]}}
-        with contextlib.suppress(errors.NotFound, errors.Conflict):
-            await self._client.patch(core_v1.Pod, name, body, PatchType.STRATEGIC, namespace=namespace)
+        with contextlib.suppress(errors.Conflict):
+            await job_orphans.release(self._client, pod, {"uid": pod.metadata.uid})
 
 
 class TtlReconciler:
@@ -176,6 +174,7 @@ def build(context: Context) -> loop.Controller:
 
     controller.watch_changes(batch_v1.Job, reconciler.pods.requests_of_owner).on_change(forget)
     controller.watch_changes(core_v1.Pod, reconciler.pods.requests_of)
+    controller.beside(job_orphans.build(context).run)
     return controller
 
 

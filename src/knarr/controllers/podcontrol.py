@@ -27,14 +27,24 @@ class PodControl:
         kind: The kind as owner references name it.
         owned_by: The owners' informer.
         selector_of: Gives an owner's selector.
+        finalizers: Which a pod has as long as it is owned.
     """
 
-    def __init__(self, context: Context, kind: str, owned_by: informer.Informer[Any], selector_of: SelectorOf) -> None:
+    def __init__(
+        self,
+        context: Context,
+        kind: str,
+        owned_by: informer.Informer[Any],
+        selector_of: SelectorOf,
+        *,
+        finalizers: Sequence[str] = (),
+    ) -> None:
         self._client = context.client
         self._recorder = context.recorder
         self._kind = kind
         self._owners = owned_by
         self._selector_of = selector_of
+        self._finalizers = finalizers
         self.pods = context.informers.of(core_v1.Pod)
         self.pods.add_index(owners.INDEX, owners.by_controller)
         self.expectations = expectations.Expectations(context.clock)
@@ -58,7 +68,8 @@ class PodControl:
             *self.pods.by_index(owners.INDEX, owner.metadata.uid or ""),
             *(pod for pod in free if orphans(pod)),
         ]
-        return await claims.claim(self._client, owner, candidates, self._selector_of(owner))
+        selector = self._selector_of(owner)
+        return await claims.claim(self._client, owner, candidates, selector, finalizers=self._finalizers)
 
     async def change(
         self,

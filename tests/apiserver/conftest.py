@@ -101,8 +101,8 @@ def decoded(response: Response) -> Object:
 async def open_api(**config: Any) -> AsyncIterator[Api]:
     """Start a server; its default namespace has a service account, so that pods can be made."""
     clock = FakeClock()
-    config = {"clock": clock, "random": Random(1), **config}
-    async with open_apiserver(Config(backend=MemoryBackend(), **config)) as server:
+    config = {"backend": MemoryBackend(), "clock": clock, "random": Random(1), **config}
+    async with open_apiserver(Config(**config)) as server:
         api = Api(server, clock)
         await api.ok("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
         yield api

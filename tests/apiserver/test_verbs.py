@@ -2,12 +2,14 @@
 
 import asyncio
 import gzip
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from knarr.api import protobuf
-from tests.apiserver.conftest import Api, decoded
+from knarr.store.sqlite import SqliteBackend
+from tests.apiserver.conftest import Api, decoded, open_api
 
 Object = dict[str, Any]
 
@@ -233,11 +235,23 @@ async def test_bad_patches(api: Api) -> None:
     assert 'strict decoding error: unknown field "x"' in status["message"]
 
 
-async def test_patches_of_one_object_at_once_all_land(api: Api) -> None:
-    await api.ok("POST", MAPS, config_map("m"))
-    patches = [api.ok("PATCH", f"{MAPS}/m", {"data": {f"k{n}": "v"}}, content_type=MERGE) for n in range(20)]
-    await asyncio.gather(*patches)
-    assert len((await api.ok("GET", f"{MAPS}/m"))["data"]) == 20
+async def test_patches_of_one_object_at_once_all_land(tmp_path: Path) -> None:
+    async with open_api(backend=SqliteBackend(tmp_path / "state.db")) as api:  # whose commits take time
+        made = await api.ok("POST", MAPS, config_map("m"))
+        patches = [api.ok("PATCH", f"{MAPS}/m", {"data": {f"k{n}": "v"}}, content_type=MERGE) for n in range(20)]
+        await asyncio.gather(*patches)
+        assert len((await api.ok("GET", f"{MAPS}/m"))["data"]) == 20
+        versioned = {"metadata": {"resourceVersion": made["metadata"]["resourceVersion"]}}
+        await api.fails(409, "PATCH", f"{MAPS}/m", versioned, content_type=MERGE)
+
+
+async def test_of_updates_of_one_version_at_once_one_lands(tmp_path: Path) -> None:
+    async with open_api(backend=SqliteBackend(tmp_path / "state.db")) as api:
+        made = await api.ok("POST", MAPS, config_map("m"))
+        answers = await asyncio.gather(
+            *(api.call("PUT", f"{MAPS}/m", {**made, "data": {"n": str(number)}}) for number in range(5))
+        )
+        assert sorted(answer.status for answer in answers) == [200, 409, 409, 409, 409]
 
 
 async def test_apply_creates_merges_and_conflicts(api: Api) -> None:

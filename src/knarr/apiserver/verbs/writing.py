@@ -151,7 +151,7 @@ async def update(
         old = await reading.decode(parts, target.stored, entry.value)
         visible = objects.to_version(target.resource, copy(old))
         obj = await make(visible)
-        is_conditional = _check_version(target, strategy, obj, old, entry.modified)
+        _check_version(target, strategy, obj, old, entry.modified)
         metadatas.keep_identity(obj["metadata"], old["metadata"])
         request = _admission(UPDATE, call, target, obj, visible, write, options_kind)
         await parts.chain.admit(request)
@@ -166,8 +166,6 @@ async def update(
         written = await _store_changed(context, strategy, obj, old, entry)
         if written is not None:
             return written
-        if is_conditional:
-            break
     raise target.conflict()
 
 
@@ -242,8 +240,8 @@ def _is_finished(target: Target, obj: Object, old: Object) -> bool:
     return not (is_namespace and (obj.get("spec") or {}).get("finalizers"))
 
 
-def _check_version(target: Target, strategy: Strategy, obj: Object, old: Object, current: int) -> bool:
-    """Compare the uid and resourceVersion that the caller sent; return whether it sent a version."""
+def _check_version(target: Target, strategy: Strategy, obj: Object, old: Object, current: int) -> None:
+    """Compare the uid and resourceVersion that the new object has: the caller's, or those that a patch has left alone."""
     metadata, before = objects.metadata_of(obj), old["metadata"]
     uid = metadata.get("uid") or ""
     if uid and uid != before.get("uid"):
@@ -254,13 +252,12 @@ def _check_version(target: Target, strategy: Strategy, obj: Object, old: Object,
     if version in _UNKNOWN:
         if not strategy.unconditional_update and not target.subresource:
             raise _version_required(target)
-        return False
+        return
     if not version.isdecimal():
         why = f'strconv.ParseUint: parsing "{version[:256]}": invalid syntax'
         raise errors.BadRequest(f"invalid resource version: {why}")
     if int(version) != current:
         raise target.conflict()
-    return True
 
 
 def _version_required(target: Target) -> errors.Invalid:

@@ -123,6 +123,23 @@ def test_types_say_who_owns_what() -> None:
     ]
 
 
+def test_old_clients_are_told_no_field_where_any_is_allowed() -> None:
+    any_field = {"x-kubernetes-preserve-unknown-fields": True}
+    free = {"type": "object", "description": "d", "properties": {"a": {"type": "string"}}, **any_field}
+    published = publish.Published("e.com", "v1", "K", "KList", "ks", "com.e.v1.K", free)
+    told = published.v2()["com.e.v1.K"]
+    assert told == {
+        "type": "object",
+        "x-kubernetes-group-version-kind": [{"group": "e.com", "kind": "K", "version": "v1"}],
+    }
+    assert set(published.v3()["com.e.v1.K"]["properties"]) == {"a", "apiVersion", "kind", "metadata"}
+    inner = {"type": "object", "x-kubernetes-embedded-resource": True, **any_field}
+    holder = {"type": "object", "properties": {"inner": inner}}
+    published = publish.Published("e.com", "v1", "K", "KList", "ks", "com.e.v1.K", holder)
+    assert "properties" not in published.v2()["com.e.v1.K"]["properties"]["inner"]
+    assert "metadata" in published.v3()["com.e.v1.K"]["properties"]["inner"]["properties"]
+
+
 def test_what_is_published() -> None:
     published = publish.Published("e.com", "v1", "K", "KList", "ks", "com.e.v1.K", SCHEMA)
     v3, v2 = published.v3(), published.v2()
@@ -134,4 +151,5 @@ def test_what_is_published() -> None:
     old = v2["com.e.v1.K"]["properties"]["spec"]["properties"]
     assert "type" not in old["color"]
     assert "nullable" not in old["color"]
+    assert old["template"]["required"] == ["kind", "apiVersion"]
     assert "properties" not in old["free"]

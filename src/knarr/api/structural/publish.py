@@ -56,13 +56,15 @@ class Published:
 
     def v2(self) -> dict[str, Object]:
         """Return the definitions of the kind and its list for OpenAPI v2."""
-        raw: Object = dict(self.schema)
-        if raw.get("x-kubernetes-preserve-unknown-fields"):
-            raw = {key: raw[key] for key in ("description", "x-kubernetes-preserve-unknown-fields") if key in raw}
-        return self._definitions("#/definitions/", _to_v2(raw), is_v3=False)
+        if not self.schema or self.schema.get("x-kubernetes-preserve-unknown-fields"):
+            # kubectl takes any list of properties for all of them, so none may be named, not even metadata.
+            return self._definitions("#/definitions/", None, is_v3=False)
+        return self._definitions("#/definitions/", _to_v2(self.schema), is_v3=False)
 
-    def _definitions(self, root: str, schema: Object, *, is_v3: bool) -> dict[str, Object]:
-        own = _with_meta(_embedded(schema, root, is_v3=is_v3), root, is_v3=is_v3)
+    def _definitions(self, root: str, schema: Object | None, *, is_v3: bool) -> dict[str, Object]:
+        own: Object = {}
+        if schema is not None:
+            own = _with_meta(_embedded(schema, root, is_v3=is_v3), root, is_v3=is_v3)
         own.setdefault("type", "object")
         own["x-kubernetes-group-version-kind"] = [self._gvk(self.kind)]
         items = {
@@ -115,8 +117,10 @@ def _embedded(schema: Object, root: str, *, is_v3: bool, top: bool = True) -> Ob
         out["properties"] = {
             name: _embedded(inner, root, is_v3=is_v3, top=False) for name, inner in out["properties"].items()
         }
-    if out.get("x-kubernetes-embedded-resource") and not top:
+    is_open = bool(out.get("x-kubernetes-preserve-unknown-fields")) and not is_v3
+    if out.get("x-kubernetes-embedded-resource") and not top and not is_open:
         out = _with_meta(out, root, is_v3=is_v3)
+        out["required"] = list(dict.fromkeys([*(out.get("required") or ()), "kind", "apiVersion"]))
     return out
 
 

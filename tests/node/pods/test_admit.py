@@ -34,6 +34,25 @@ def test_message_has_the_figures() -> None:
     assert "Node didn't have enough resource: cpu, requested: 3000, used: 0, capacity: 2000" in found.message
 
 
+def with_port(number: int, **more: str) -> core_v1.Pod:
+    return pod(containers=[{"name": "c", "ports": [{"containerPort": 80, "hostPort": number, **more}]}])
+
+
+@pytest.mark.parametrize(
+    ("new", "other", "fits"),
+    [
+        (with_port(80), with_port(80), False),
+        (with_port(80), with_port(81), True),
+        (with_port(80), with_port(80, protocol="UDP"), True),
+        (with_port(80, hostIP="127.0.0.1"), with_port(80), False),
+        (with_port(80, hostIP="127.0.0.1"), with_port(80, hostIP="127.0.0.2"), True),
+        (pod(containers=[{"name": "c", "ports": [{"containerPort": 80}]}]), with_port(80), True),
+    ],
+)
+def test_host_ports(new: core_v1.Pod, other: core_v1.Pod, fits: bool) -> None:
+    assert reason(new, other) == ("" if fits else "NodePorts")
+
+
 def affine(*expressions: dict[str, Any]) -> core_v1.Pod:
     term = {"matchExpressions": list(expressions)}
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}

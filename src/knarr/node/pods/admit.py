@@ -13,6 +13,7 @@ from knarr.node.pods import spec as specs
 from knarr.node.pods.resources import pod_requests
 
 REJECTED = "Pod was rejected: "
+ANY_ADDRESS = "0.0.0.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,9 @@ def admit(
         text = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
         return Rejection("NodeAffinity", REJECTED + text)
     there = list(others)
+    if _is_port_taken(pod, there):
+        text = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+        return Rejection("NodePorts", REJECTED + text)
     if "pods" in allocatable and len(there) + 1 > allocatable["pods"]:
         return short_of("pods", Fraction(1), Fraction(len(there)), allocatable["pods"])
     for resource in ("cpu", "memory", "ephemeral-storage"):
@@ -73,6 +77,32 @@ def short_of(resource: str, wanted: Fraction, used: Fraction, total: Fraction) -
         f"{name}: {int(amount * unit)}" for name, amount in (("requested", wanted), ("used", used), ("capacity", total))
     )
     return Rejection(f"OutOf{resource}", f"{REJECTED}Node didn't have enough resource: {resource}, {figures}")
+
+
+def _is_port_taken(pod: core_v1.Pod, others: Iterable[core_v1.Pod]) -> bool:
+    """Tell whether a pod wants a port of the machine that another has, on the same address or where one takes all."""
+    wanted = _host_ports(pod)
+    if not wanted:
+        return False
+    taken = {port for other in others for port in _host_ports(other)}
+    return any(
+        (protocol, number) == (known_protocol, known)
+        and (address == known_address or ANY_ADDRESS in (address, known_address))
+        for address, protocol, number in wanted
+        for known_address, known_protocol, known in taken
+    )
+
+
+def _host_ports(pod: core_v1.Pod) -> set[tuple[str, str, int]]:
+    """Return (address, protocol, number) of the ports of the machine that a pod takes."""
+    spec = specs.spec_of(pod)
+    sidecars = [one for one in spec.initContainers or () if one.restartPolicy == "Always"]
+    return {
+        (port.hostIP or ANY_ADDRESS, port.protocol or "TCP", port.hostPort)
+        for container in (*spec.containers, *sidecars)
+        for port in container.ports or ()
+        if port.hostPort
+    }
 
 
 def _fits_labels(pod: core_v1.Pod, node: core_v1.Node) -> bool:

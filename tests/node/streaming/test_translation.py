@@ -128,6 +128,27 @@ async def test_base64_protocol_is_text_on_the_wire(start: Start) -> None:
     assert await browser.read_all() == [b"1eW8="]
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (b'{"metadata":{},"status":"Success"}', []),
+        (
+            b'{"status":"Failure","message":"command terminated with exit code 3"}',
+            [b"\x03command terminated with exit code 3"],
+        ),
+        (b"no such container", [b"\x03no such container"]),
+    ],
+)
+async def test_the_oldest_protocol_tells_failures_as_text(start: Start, status: bytes, told: list[bytes]) -> None:
+    channels = remotecommand.wanted_channels(stdin=False, stdout=True, stderr=False, tty=False)
+    browser, command = start(lambda a, b: remotecommand.translate(a, b, channels, protocol="channel.k8s.io"))
+    await command.read(lambda c: len(c.streams) == 2)
+    await command.say("error", status[:5])  # in two pieces, and before the last of what the command says
+    await command.say("error", status[5:], fin=True)
+    await command.say("stdout", b"out", fin=True)
+    assert await browser.read_all() == [b"\x01out", *told]
+
+
 async def test_client_that_leaves_ends_the_command(start: Start) -> None:
     channels = remotecommand.wanted_channels(stdin=True, stdout=True, stderr=True, tty=False)
     ended = asyncio.Event()

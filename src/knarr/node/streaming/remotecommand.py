@@ -9,6 +9,8 @@ import asyncio
 import base64
 from collections.abc import Mapping
 
+import msgspec
+
 from knarr.kit.http.messages import ByteStream
 from knarr.kit.http.websocket import INTERNAL_ERROR, NORMAL, WebSocket
 from knarr.node.streaming import spdy
@@ -20,6 +22,8 @@ PROTOCOLS = (
     "channel.k8s.io",
     "base64.channel.k8s.io",
 )
+STATUS_IS_TEXT = ("channel.k8s.io", "base64.channel.k8s.io")
+"""Protocols from before the status was an object: nothing for success, else a message."""
 BACKEND_PROTOCOLS = ("v4.channel.k8s.io",)
 STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
 CLOSE = 255
@@ -52,7 +56,7 @@ async def translate(client: ByteStream, backend: ByteStream, channels: list[int]
     socket = WebSocket(client)
     coded = "base64" in protocol
     forth = asyncio.ensure_future(_forth(socket, backend, framer, streams, coded=coded))
-    back = asyncio.ensure_future(_back(socket, backend, framer, streams, coded=coded))
+    back = asyncio.ensure_future(_back(socket, backend, framer, streams, protocol))
     try:
         await asyncio.wait((forth, back), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -79,19 +83,38 @@ async def _forth(
 
 
 async def _back(
-    socket: WebSocket, backend: ByteStream, framer: spdy.Framer, streams: Mapping[int, int], *, coded: bool
+    socket: WebSocket, backend: ByteStream, framer: spdy.Framer, streams: Mapping[int, int], protocol: str
 ) -> None:
     """Pass on what the command says, until all of it and the status have come."""
+    coded, is_text = "base64" in protocol, protocol in STATUS_IS_TEXT
     channels = {stream: channel for channel, stream in streams.items()}
     awaited = {stream for channel, stream in streams.items() if channel in (STDOUT, STDERR, ERROR)}
+    status = b""
     while awaited and (data := await backend.read()):
         for event in framer.feed(data):
+            channel = channels.get(event.stream)
             if event.kind is spdy.Kind.PING:
                 await backend.write(framer.pong(event.stream))
-            elif event.kind is spdy.Kind.DATA and event.data and event.stream in channels:
-                await socket.send(_encode(channels[event.stream], event.data, coded=coded))
+            elif event.kind is spdy.Kind.DATA and channel == ERROR and is_text:
+                status += event.data
+            elif event.kind is spdy.Kind.DATA and event.data and channel is not None:
+                await socket.send(_encode(channel, event.data, coded=coded))
             if event.fin or event.kind is spdy.Kind.RESET:
                 awaited.discard(event.stream)
+    text = _status_text(status)
+    if text:
+        await socket.send(_encode(ERROR, text, coded=coded))
+
+
+def _status_text(status: bytes) -> bytes:
+    """Return what clients from before the status was an object are told: nothing of a success."""
+    try:
+        found = msgspec.json.decode(status) if status else {"status": "Success"}
+    except msgspec.DecodeError:
+        return status
+    if not isinstance(found, dict):
+        return status
+    return b"" if found.get("status") == "Success" else str(found.get("message") or "").encode()
 
 
 def _encode(channel: int, data: bytes, *, coded: bool) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -191,8 +191,8 @@ class Nodes:
 
 
 @contextlib.asynccontextmanager
-async def open_lab(*nodes: str) -> AsyncIterator[Lab]:
-    """Start a control plane and some nodes."""
+async def open_lab(*nodes: str, controllers: Sequence[str] = ("*",)) -> AsyncIterator[Lab]:
+    """Start a control plane with some controllers, as `roster.select` names them, and some nodes."""
     logging.getLogger("knarr").setLevel(logging.WARNING)
     clock, random = FakeClock(), Random(1)
     async with contextlib.AsyncExitStack() as stack:
@@ -203,7 +203,11 @@ async def open_lab(*nodes: str) -> AsyncIterator[Lab]:
         admin = User("admin", ("system:masters", "system:authenticated"))
         client = Client(transport.InProcessTransport(server.handler, admin), clock=clock)
         lab = Lab(client, clock, server)
-        for name, start in (("kube-controller-manager", roster.run), ("kube-scheduler", scheduler.run)):
+
+        def control(context: contexts.Context, tasks: Supervisor) -> None:
+            roster.run(context, tasks, roster.select(controllers))
+
+        for name, start in (("kube-controller-manager", control), ("kube-scheduler", scheduler.run)):
             client_for = contexts.in_process(lab.handle, name, clock)
             opened = contexts.open_context(client_for, name, clock=clock, random=random, options=options)
             start(await stack.enter_async_context(opened), tasks)

@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "scheduler": "run the scheduler alone, against any cluster",
     "controllers": "run the controllers alone, against any cluster",
     "deschedule": "evict pods that would be better elsewhere, or only say which",
+    "recommend": "propose requests for workloads from what they use",
     "why": "say why a pod, service, claim or deployment is not as it should be",
     "agent": "run the node agent in the foreground, or join another machine's cluster",
     "supervise": "keep server and agent running (what `up` starts in the background)",

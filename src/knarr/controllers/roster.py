@@ -36,6 +36,7 @@ from knarr.controllers import (
     podgc,
     pvcprotection,
     pvprotection,
+    recommender,
     replicaset,
     replicationcontroller,
     resourceclaim,
@@ -135,6 +136,7 @@ ROSTER: tuple[Entry, ...] = (
         legacytokencleaner.build,
     ),
     Entry("descheduler", "descheduler", descheduler.build, is_default=False),
+    Entry("vertical-recommender", "vertical-recommender", recommender.build, is_default=False),
 )
 """All controllers. What looks after nodes shares a service account, as upstream, and so does what looks after certificates and volumes."""
 

@@ -81,6 +81,11 @@ CONTROLLERS: Mapping[str, tuple[Rule, ...]] = {
         rule(_PATCH, _RESOURCE, "devicetaintrules/status"),
         rule(READ, _RESOURCE, "devicetaintrules"),
     ),
+    "descheduler": (
+        rule("list watch", "core", "namespaces nodes pods"),
+        rule("create", "core", "pods/eviction"),
+        EVENTS,
+    ),
     "disruption-controller": (
         rule(READ, _OLD_APPS, "deployments"),
         rule(READ, _OLD_APPS, "replicasets"),
@@ -264,6 +269,14 @@ CONTROLLERS: Mapping[str, tuple[Rule, ...]] = {
         rule(READ, "admissionregistration.k8s.io", "validatingadmissionpolicies"),
         rule("get patch update", "admissionregistration.k8s.io", "validatingadmissionpolicies/status"),
         EVENTS,
+    ),
+    "vertical-recommender": (
+        rule("list watch", "core", "nodes pods"),
+        rule("get", "core", "nodes/proxy"),
+        rule("list", "metrics.k8s.io", "pods"),
+        rule("list watch", "apps", "replicasets"),
+        rule("list watch", "batch", "jobs"),
+        rule("create get list patch", "core", "configmaps"),
     ),
     "volumeattributesclass-protection-controller": (
         rule(READ, "core", "persistentvolumeclaims"),

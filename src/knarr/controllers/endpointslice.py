@@ -6,20 +6,19 @@ keeps every unchanged endpoint in its slice, so that a change of one pod writes 
 Upstream counterpart: pkg/controller/endpointslice and staging/src/k8s.io/endpointslice.
 """
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 from lightkube.models import core_v1, discovery_v1, meta_v1
 from msgspec.structs import replace
 
-from knarr.api import errors
 from knarr.control import Context, expectations, informer, loop, owners, selectors
-from knarr.controllers import batches
+from knarr.controllers import endpointslice_zones as zones
 from knarr.controllers import pods as podinfo
+from knarr.controllers import slicewriting
 from knarr.controllers.endpointslice_hints import Triggers, format_time, hints
+from knarr.controllers.slicewriting import Action, Create, Delete, Update
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 CONTROLLER = "endpointslice-controller.k8s.io"
@@ -33,28 +32,6 @@ RETRY_S = 5.0
 ZONE = "topology.kubernetes.io/zone"
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
-    """Create a slice."""
-
-    slice: discovery_v1.EndpointSlice
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """Replace a slice."""
-
-    slice: discovery_v1.EndpointSlice
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Delete a slice."""
-
-    slice: discovery_v1.EndpointSlice
-
-
-Action = Create | Update | Delete
 PortKey = bytes
 
 
@@ -64,6 +41,7 @@ def plan(
     nodes: Mapping[str, core_v1.Node],
     slices: Sequence[discovery_v1.EndpointSlice],
     changed_at: datetime | None = None,
+    allocated: Mapping[str, zones.Allocation] | None = None,
 ) -> list[Action]:
     """Decide which slices to write so that they list exactly the Service's endpoints.
 
@@ -73,6 +51,7 @@ def plan(
         nodes: By name, for zones.
         slices: Those of this Service that this controller made.
         changed_at: When the change began that makes this necessary; None if that is not known.
+        allocated: As `allocate` gives it, for Services with hints by zone.
 
     Returns:
         Creates, updates and deletes; empty when all stands as it should.
@@ -81,6 +60,8 @@ def plan(
     actions: list[Action] = []
     for family in service.spec.ipFamilies or ["IPv4"]:
         wanted = _endpoints_by_port(service, pods, nodes, family)
+        if allocated is not None:
+            _set_zones(wanted, allocated[family])
         current = [one for one in slices if one.addressType == family]
         by_port: dict[PortKey, list[discovery_v1.EndpointSlice]] = {}
         for one in current:
@@ -91,6 +72,34 @@ def plan(
     families = set(service.spec.ipFamilies or ["IPv4"])
     actions += [Delete(one) for one in slices if one.addressType not in families]
     return [_stamped(action, changed_at) for action in _reuse(actions)]
+
+
+def allocate(
+    service: core_v1.Service,
+    pods: Iterable[core_v1.Pod],
+    nodes: Mapping[str, core_v1.Node],
+    slices: Sequence[discovery_v1.EndpointSlice],
+) -> dict[str, zones.Allocation]:
+    """Decide by family for which zone each endpoint of a Service is; the arguments are as `plan` has them."""
+    assert service.spec
+    shares, found = zones.ratios(nodes.values()), {}
+    for family in service.spec.ipFamilies or ["IPv4"]:
+        groups = _endpoints_by_port(service, pods, nodes, family).values()
+        endpoints = [endpoint for _, listed in groups for endpoint in listed]
+        standing = zones.standing(one for one in slices if one.addressType == family)
+        found[family] = zones.allocate(endpoints, shares, standing)
+    return found
+
+
+def _set_zones(
+    wanted: Mapping[PortKey, tuple[list[discovery_v1.EndpointPort], list[discovery_v1.Endpoint]]],
+    allocation: zones.Allocation,
+) -> None:
+    """Hint at the zones that were allocated, whatever else the Service says of distribution."""
+    for _, endpoints in wanted.values():
+        for endpoint in endpoints:
+            zone = allocation.zones.get(endpoint.addresses[0])
+            endpoint.hints = discovery_v1.EndpointHints(forZones=[discovery_v1.ForZone(name=zone)]) if zone else None
 
 
 def _stamped(action: Action, changed_at: datetime | None) -> Action:
@@ -324,6 +333,8 @@ class Reconciler:
         self._slices = context.informers.of(discovery_v1.EndpointSlice)
         self._slices.add_index(SERVICE_NAME, _service_key)
         self._triggers: dict[str, Triggers] = {}
+        self._told: dict[str, dict[str, str]] = {}
+        self._recorder = context.recorder
 
     async def reconcile(self, request: loop.Request) -> loop.Result:
         """Write the slices of a Service; without the Service the garbage collector takes them."""
@@ -331,6 +342,7 @@ class Reconciler:
         if service is None:
             self._expectations.forget(str(request))
             self._triggers.pop(str(request), None)
+            self._told.pop(str(request), None)
         if service is None or service.spec is None or not service.spec.selector or service.spec.type == "ExternalName":
             return loop.Result()
         assert service.metadata
@@ -340,12 +352,11 @@ class Reconciler:
         pods = self._pods.list(request.namespace, lambda labels: selectors.subset(selector, labels))
         nodes = {informer.key_of(node)[1]: node for node in self._nodes.list()}
         changed_at = self._triggers.setdefault(str(request), Triggers()).next(service, pods)
-        actions = plan(service, pods, nodes, self._mine(request), changed_at)
-        creates = sum(isinstance(action, Create) for action in actions)
-        if creates:
-            self._expectations.expect_creations(str(request), creates)
-        for action in actions:
-            await self._act(request, action)
+        mine = self._mine(request)
+        allocated = allocate(service, pods, nodes, mine) if zones.is_wanted(service) else None
+        self._tell(request, service, allocated)
+        actions = plan(service, pods, nodes, mine, changed_at, allocated)
+        await slicewriting.write(self._client, self._expectations, str(request), actions)
         lost = any(is_lost(service, pod, nodes) for pod in pods)
         return loop.Result(requeue_after_s=RETRY_S if lost else None)
 
@@ -368,31 +379,32 @@ class Reconciler:
         return found
 
     def requests_of_node(self, old: core_v1.Node | None, new: core_v1.Node | None) -> Iterable[loop.Request]:
-        """Name all Services when a node's zone is not what it was."""
-        if _zone(old) == _zone(new):
+        """Name all Services when a node's zone is not what it was; those with hints by zone also when its capacity is not."""
+        if _zone(old) == _zone(new) and not zones.has_changed(old, new):
             return ()
-        return [loop.Request(*informer.key_of(service)) for service in self._services.list()]
+        is_other_zone = _zone(old) != _zone(new)
+        found = [one for one in self._services.list() if is_other_zone or zones.is_wanted(one)]
+        return [loop.Request(*informer.key_of(service)) for service in found]
+
+    def _tell(
+        self, request: loop.Request, service: core_v1.Service, allocated: Mapping[str, zones.Allocation] | None
+    ) -> None:
+        """Record an event when hints by zone begin, or why there are none."""
+        told = self._told.pop(str(request), {})
+        if allocated is None:
+            return
+        self._told[str(request)] = {family: one.reason for family, one in allocated.items()}
+        for family, one in allocated.items():
+            if told.get(family) == one.reason:
+                continue
+            if one.reason:
+                self._recorder.warning(service, "TopologyAwareHintsDisabled", f"{one.reason}, addressType: {family}")
+            else:
+                self._recorder.normal(service, "TopologyAwareHintsEnabled", f"{zones.ENABLED}, addressType: {family}")
 
     def _mine(self, request: loop.Request) -> list[discovery_v1.EndpointSlice]:
         found = self._slices.by_index(SERVICE_NAME, str(request))
         return [one for one in found if one.metadata and not one.metadata.deletionTimestamp]
-
-    async def _act(self, request: loop.Request, action: Action) -> None:
-        match action:
-            case Create(one):
-                try:
-                    await self._client.create(one)
-                except errors.StatusError as err:
-                    self._expectations.saw_creation(str(request))
-                    if not (batches.is_namespace_going(err) or isinstance(err, errors.NotFound)):
-                        raise
-            case Update(one):
-                with contextlib.suppress(errors.NotFound):
-                    await self._client.update(one)
-            case Delete(one):
-                with contextlib.suppress(errors.NotFound):
-                    namespace, name = informer.key_of(one)
-                    await self._client.delete(discovery_v1.EndpointSlice, name, namespace=namespace)
 
 
 def build(context: Context) -> loop.Controller:

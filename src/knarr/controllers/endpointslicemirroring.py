@@ -5,17 +5,16 @@ Programs read slices; whoever still writes Endpoints must be seen by them.
 Upstream counterpart: pkg/controller/endpointslicemirroring.
 """
 
-import contextlib
 import ipaddress
 from collections.abc import Iterable, Sequence
 
 from lightkube.models import core_v1, discovery_v1, meta_v1
 from msgspec.structs import replace
 
-from knarr.api import errors
 from knarr.control import Context, expectations, informer, loop, owners
-from knarr.controllers import batches
-from knarr.controllers.endpointslice import MANAGED_BY, SERVICE_NAME, Action, Create, Delete, Update, port_key
+from knarr.controllers import slicewriting
+from knarr.controllers.endpointslice import MANAGED_BY, SERVICE_NAME, port_key
+from knarr.controllers.slicewriting import Action, Create, Delete, Update
 
 CONTROLLER = "endpointslicemirroring-controller.k8s.io"
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
@@ -84,11 +83,7 @@ class Reconciler:
         else:
             assert endpoints is not None
             actions = plan(endpoints, slices)
-        creates = sum(isinstance(action, Create) for action in actions)
-        if creates:
-            self._expectations.expect_creations(str(request), creates)
-        for action in actions:
-            await self._act(request, action)
+        await slicewriting.write(self._client, self._expectations, str(request), actions)
         return loop.Result()
 
     def requests_of_slice(
@@ -104,23 +99,6 @@ class Reconciler:
         if old is None:
             self._expectations.saw_creation(str(request))
         return (request,)
-
-    async def _act(self, request: loop.Request, action: Action) -> None:
-        match action:
-            case Create(one):
-                try:
-                    await self._client.create(one)
-                except errors.StatusError as err:
-                    self._expectations.saw_creation(str(request))
-                    if not (batches.is_namespace_going(err) or isinstance(err, errors.NotFound)):
-                        raise
-            case Update(one):
-                with contextlib.suppress(errors.NotFound):
-                    await self._client.update(one)
-            case Delete(one):
-                with contextlib.suppress(errors.NotFound):
-                    namespace, name = informer.key_of(one)
-                    await self._client.delete(discovery_v1.EndpointSlice, name, namespace=namespace)
 
 
 def build(context: Context) -> loop.Controller:

@@ -1,25 +1,42 @@
 """Backends under test: everything that a backend must do is asked of each of them."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from knarr.store.backend import Backend, Event
+from knarr.store.etcd import endpoints
+from knarr.store.etcd.backend import EtcdBackend
 from knarr.store.memory import MemoryBackend
 from knarr.store.query import Attributes
 from knarr.store.sqlite import SqliteBackend
 from knarr.store.store import Store
+from tests.store import etcd
 
 MakeBackend = Callable[[], Backend]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def etcd_member() -> Iterator[etcd.Member]:
+    """One etcd for all tests of a run, each of which has a prefix of its own there."""
+    if not etcd.BINARY:
+        pytest.skip(etcd.MISSING)
+    with etcd.running() as member:
+        yield member
+
+
+@pytest.fixture(params=["memory", "sqlite", "etcd"])
 def make_backend(request: pytest.FixtureRequest, tmp_path: Path) -> MakeBackend:
     if request.param == "memory":
         return MemoryBackend
-    return lambda: SqliteBackend(tmp_path / "state.db")
+    if request.param == "sqlite":
+        return lambda: SqliteBackend(tmp_path / "state.db")
+    member: etcd.Member = request.getfixturevalue("etcd_member")
+    address = endpoints.parse(f"etcd://{member.address}/test-{uuid.uuid4().hex}")
+    return lambda: EtcdBackend(address)
 
 
 class Feed(list[Event]):

@@ -191,9 +191,9 @@ async def test_everything_up_to_now_can_be_compacted(backend: Backend) -> None:
     b = await put(backend, "b")
     gone = await drop(backend, "a", a.modified)
     await backend.compact(Revision(gone.revision + 100))
-    assert backend.compacted == backend.revision == gone.revision
+    assert backend.compacted == gone.revision <= backend.revision  # to compact may take a revision of its own
     assert await keys_at(backend, gone.revision) == {key("b"): b.modified}
-    assert (await put(backend, "a")).modified == gone.revision + 1
+    assert (await put(backend, "a")).modified > gone.revision
 
 
 async def test_long_histories_are_compacted_while_others_write(backend: Backend) -> None:

@@ -58,6 +58,8 @@ def from_store(err: store_errors.StoreError) -> errors.StatusError:
             return too_new(err)
         case store_errors.TooLarge():
             return errors.RequestEntityTooLarge(str(err))
+        case store_errors.Uncertain():
+            return errors.ServerTimeout(str(err))
         case store_errors.Closed():
             return errors.ServiceUnavailable("apiserver is shutting down")
         case _:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 
 from knarr.api import errors
 from knarr.api.user import User
-from knarr.apiserver import inflight, options, requestinfo, responses
+from knarr.apiserver import freshness, inflight, options, requestinfo, responses
 from knarr.apiserver.audit import auditor as auditing
 from knarr.apiserver.audit import policy as policies
 from knarr.apiserver.audit.record import Record
@@ -127,7 +127,7 @@ class Handler:
         is_long = inflight.is_long_running(info)
         if is_long and info.verb != "watch":
             await self._authorize(call)
-            return self._counted(await self._routes.serve(call), info, call.request.method)
+            return self._counted(await self._serve(call), info, call.request.method)
         limit_s = self._parts.config.request_timeout_s if is_long else self._time_limit_s(call)
         control = self._parts.flow
         call.flow = control.classify(call.user, info)
@@ -143,15 +143,19 @@ class Handler:
         level.value += 1
         try:
             await self._authorize(call)
-            return await self._routes.serve(call) if is_long else await self._timed(call, limit_s)
+            return await self._serve(call) if is_long else await self._timed(call, limit_s)
         finally:
             level.value -= 1
             control.leave(call.flow, ticket)
 
+    async def _serve(self, call: Call) -> Response:
+        await freshness.wait(self._parts, call)
+        return await self._routes.serve(call)
+
     async def _timed(self, call: Call, limit_s: float) -> Response:
         try:
             async with asyncio.timeout(limit_s):
-                return await self._routes.serve(call)
+                return await self._serve(call)
         except TimeoutError:
             self._metrics.abort(call.info, call.request.method)
             raise errors.ServerTimeout(

@@ -1,4 +1,4 @@
-"""The server process: API server on the SQLite store, with controllers and scheduler beside it.
+"""The server process: API server on its store, with controllers and scheduler beside it.
 
 Controllers and scheduler reach the API server by calls in this process, each as its own user; nothing else is shared.
 """
@@ -8,7 +8,6 @@ import contextlib
 import datetime
 import gc
 import logging
-from pathlib import Path
 from random import Random
 
 from knarr.api import user
@@ -31,9 +30,7 @@ from knarr.kit import clock as clocks
 from knarr.kit.tasks import Supervisor
 from knarr.network import objects as network_objects
 from knarr.scheduler import scheduler
-from knarr.store.backend import Backend
-from knarr.store.memory import MemoryBackend
-from knarr.store.sqlite import SqliteBackend
+from knarr.store.errors import BadAddress
 
 RENEWAL_S = 3600.0
 """Certificates are looked at this often; they are renewed long before they end."""
@@ -55,7 +52,11 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
     """
     told = told if told is not None else serveroptions.load(layout)
     clock, random = clocks.SystemClock(), Random()
-    config = serveroptions.apply(told, _apiserver_config(layout, decided), layout)
+    try:
+        given = _apiserver_config(layout, decided, told)
+    except BadAddress as err:
+        raise UsageError(str(err)) from err
+    config = serveroptions.apply(told, given, layout)
     async with contextlib.AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(apiserver.open_apiserver(config))
@@ -88,12 +89,13 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
         await stopping.wait()
 
 
-def _apiserver_config(layout: Layout, decided: Settings) -> apiserver_config.Config:
+def _apiserver_config(layout: Layout, decided: Settings, told: ServerOptions) -> apiserver_config.Config:
     def pair(stem: str) -> apiserver_config.Pair:
         return apiserver_config.Pair(certificate=layout.pki / f"{stem}.crt", key=layout.pki / f"{stem}.key")
 
     return apiserver_config.Config(
-        backend=_backend(decided, layout.database),
+        backend=serveroptions.make_backend(told, layout, otherwise=decided.store),
+        history=serveroptions.history(told),
         host="",
         port=decided.api_port,
         serving=pair("apiserver"),
@@ -108,10 +110,6 @@ def _apiserver_config(layout: Layout, decided: Settings) -> apiserver_config.Con
         advertise_port=decided.api_port,
         service_cidrs=(decided.service_cidr,),
     )
-
-
-def _backend(decided: Settings, path: Path) -> Backend:
-    return MemoryBackend() if decided.store == "memory" else SqliteBackend(path)
 
 
 async def _renew_certificates(layout: Layout, decided: Settings, clock: clocks.Clock) -> None:

@@ -7,6 +7,7 @@ command line of `knarr server`, which wins. Paths are absolute, or relative to t
 """
 
 import argparse
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,9 @@ from knarr.apiserver import config as apiserver_config
 from knarr.apiserver.audit import settings as audit
 from knarr.cluster.errors import UsageError
 from knarr.cluster.layout import Layout
+from knarr.store import compaction, places
+from knarr.store.backend import Backend
+from knarr.store.etcd.endpoints import Files
 
 FILE = "server.json"
 
@@ -28,6 +32,11 @@ class ServerOptions(
     """The options; an empty or absent one leaves the default.
 
     Attributes:
+        store: Where objects are kept: sqlite:FILE, memory, or etcd://host:port,host:port/prefix.
+        etcd_cafile: The authority of etcd's certificates.
+        etcd_certfile: The certificate shown to etcd.
+        etcd_keyfile: Its key.
+        etcd_compaction_interval: Seconds of history that etcd keeps; one of the servers compacts this often.
         audit_policy_file: Which requests are audited, and how closely.
         audit_log_path: The audit log; "-" is standard output.
         audit_log_maxsize: Megabytes from which on a new file is begun.
@@ -49,6 +58,11 @@ class ServerOptions(
         disable_admission_plugins: Plugins that do not run.
     """
 
+    store: str = ""
+    etcd_cafile: str = ""
+    etcd_certfile: str = ""
+    etcd_keyfile: str = ""
+    etcd_compaction_interval: float = 300.0
     audit_policy_file: str = ""
     audit_log_path: str = ""
     audit_log_maxsize: int = 100
@@ -133,6 +147,33 @@ def apply(options: ServerOptions, config: apiserver_config.Config, layout: Layou
         enabled_admission=options.enable_admission_plugins,
         disabled_admission=options.disable_admission_plugins,
     )
+
+
+def make_backend(options: ServerOptions, layout: Layout, *, otherwise: str) -> Backend:
+    """Make the backend that the options name, not yet open.
+
+    Args:
+        options: What the administrator wants.
+        layout: Whose; a file of SQLite's is there unless its path is absolute.
+        otherwise: The store if the options name none.
+
+    Raises:
+        BadAddress: They name none that makes sense.
+    """
+
+    def path(text: str) -> Path | None:
+        return layout.data / text if text else None
+
+    files = Files(path(options.etcd_cafile), path(options.etcd_certfile), path(options.etcd_keyfile))
+    return places.make(options.store or otherwise, default=layout.database, tls=files)
+
+
+def history(options: ServerOptions) -> compaction.History:
+    """Return how much of the past is kept: in etcd by time alone, as kube-apiserver has it."""
+    if not places.is_shared(options.store):
+        return compaction.DEFAULT
+    interval_s = options.etcd_compaction_interval
+    return compaction.History(age_s=interval_s, events=sys.maxsize, interval_s=interval_s)
 
 
 def _reader(kind: Any) -> Any:

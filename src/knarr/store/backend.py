@@ -1,10 +1,10 @@
 """What a store is written on: one revision counter, compare-and-swap, ranges at a revision, and an ordered feed of changes.
 
-The counterpart of the part of etcd's API that kube-apiserver uses. Two sides exist: `memory` and `sqlite`. A backend knows
-bytes alone; every value that leaves it carries its revision (see `stamp`). All of it belongs to one event loop.
+The counterpart of the part of etcd's API that kube-apiserver uses. Three sides exist: `memory`, `sqlite` and `etcd`. A backend
+knows bytes alone; every value that leaves it carries its revision (see `stamp`). All of it belongs to one event loop.
 
-Invariants: revisions grow by one with each write; the feed delivers every change after a revision exactly once, in order, on
-the event loop, before `write` returns; nothing is delivered or returned before it is durable.
+Invariants: revisions grow with each write (by one, unless others write to the same etcd); the feed delivers every change after a
+revision exactly once, in order, on the event loop, before `write` returns; nothing is delivered or returned before it is durable.
 """
 
 from collections.abc import Callable, Sequence
@@ -85,8 +85,13 @@ Deliver = Callable[[Sequence[Event]], None]
 class Backend(Protocol):
     """Durable keys, values and revisions."""
 
-    async def open(self, deliver: Deliver) -> Range:
+    async def open(self, deliver: Deliver, *, on_gap: Callable[[], None] | None = None) -> Range:
         """Start and read everything that lives; every later change goes to `deliver`.
+
+        Args:
+            deliver: Takes the changes.
+            on_gap: Called when changes were missed for good: the next delivery is the difference to what stands now, and who
+                watches has to begin anew.
 
         Raises:
             Corrupt: What is stored cannot be trusted.
@@ -141,6 +146,14 @@ class Backend(Protocol):
 
         Raises:
             Unavailable: Nothing was written, because of a full or read-only disk or a lost peer; trying again may work.
+            Uncertain: It may or may not have been written: the answer of a shared backend was lost.
+        """
+
+    async def catch_up(self) -> None:
+        """Wait until every write acknowledged before this call, by whichever server, has been delivered here.
+
+        Raises:
+            Unavailable: A shared backend does not answer.
         """
 
     async def compact(self, revision: Revision) -> None:

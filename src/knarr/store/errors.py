@@ -42,6 +42,19 @@ class Unavailable(StoreError):
         self.why = why
 
 
+class Uncertain(StoreError):
+    """Raised when a write may or may not have been made, since its answer was lost: answer 504. Reading shows which."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"the store did not learn whether {where} made the write: {why}")
+        self.where = where
+        self.why = why
+
+
+class BadAddress(StoreError):
+    """Raised when the place of a store is described in a way that makes no sense."""
+
+
 class TooLarge(StoreError):
     """Raised when a value is larger than the store takes: answer 413. Nothing was written.
 

@@ -1,6 +1,7 @@
 """A backend that keeps everything in this process: for tests, and the model of what the others do."""
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 
 from sortedcontainers import SortedDict
 
@@ -29,7 +30,7 @@ class MemoryBackend:
         """The oldest revision that can be read."""
         return self._compacted
 
-    async def open(self, deliver: Deliver) -> Range:
+    async def open(self, deliver: Deliver, *, on_gap: Callable[[], None] | None = None) -> Range:
         """Read everything and deliver what follows."""
         self._deliver = deliver
         return Range(list(self._live.values()), self._revision)
@@ -82,6 +83,9 @@ class MemoryBackend:
         self._log.append(event)
         self._deliver((event,))
         return event
+
+    async def catch_up(self) -> None:
+        """Do nothing: nobody else writes."""
 
     async def compact(self, revision: Revision) -> None:
         """Forget the log up to `revision`."""

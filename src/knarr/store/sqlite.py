@@ -50,7 +50,7 @@ class SqliteBackend:
         """The oldest revision that can be read."""
         return self._compacted
 
-    async def open(self, deliver: Deliver) -> Range:
+    async def open(self, deliver: Deliver, *, on_gap: Callable[[], None] | None = None) -> Range:
         """Lock, check and read the file, and start the writer.
 
         Raises:
@@ -118,6 +118,9 @@ class SqliteBackend:
             self._loop.call_soon(self._flush)
         self._outbox.append(Write(key, value, expected, outcome))
         return await outcome
+
+    async def catch_up(self) -> None:
+        """Do nothing: nobody else writes."""
 
     async def compact(self, revision: Revision) -> None:
         """Forget what was superseded at or before `revision`, a part at a time, with writes in between.

@@ -56,7 +56,7 @@ class Store:
 
     async def open(self) -> None:
         """Read everything; the backend's errors at start come out of here."""
-        self._cache.load(await self._backend.open(self._apply))
+        self._cache.load(await self._backend.open(self._apply, on_gap=self._begin_anew))
 
     async def aclose(self) -> None:
         """Finish the writes under way and end every watch."""
@@ -208,6 +208,14 @@ class Store:
         """Forget history up to `revision`; `open_store` does it by time."""
         await self._backend.compact(revision)
 
+    async def catch_up(self) -> None:
+        """Wait until what any server acknowledged before this call can be read here; at once if no other server writes.
+
+        Raises:
+            Unavailable: The backend, which servers share, does not answer.
+        """
+        await self._backend.catch_up()
+
     async def wait_revision(self, revision: Revision) -> None:
         """Wait until `revision` can be read here."""
         if revision > self.revision:
@@ -232,6 +240,10 @@ class Store:
         if isinstance(result, Event):
             await self.wait_revision(result.revision)
         return result
+
+    def _begin_anew(self) -> None:
+        self._dispatcher.close()
+        self._cache.forget_window()
 
     def _apply(self, events: Sequence[Event]) -> None:
         for event in events:

@@ -54,6 +54,12 @@ class WatchCache:
             self._index.drop(key)
             self._index.put(key, self._extract(key, self._entries[key].value))
 
+    def forget_window(self) -> None:
+        """Hold no past changes: the next ones do not follow from what stands."""
+        self._window.clear()
+        self._window_bytes = 0
+        self._oldest = Revision(max(self._oldest, self.revision))
+
     def get(self, key: bytes) -> Entry | None:
         """Return what stands at a key."""
         return self._entries.get(key)

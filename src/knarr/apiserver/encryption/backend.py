@@ -5,7 +5,7 @@ filled in after decryption. What the backend below sees of an encrypted value is
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,14 +58,14 @@ class EncryptedBackend:
         """Return whether what stands at a key should be written anew, as another provider or key writes now."""
         return self._prefixes.get(key, b"") != self._configuration.of_key(key).prefix
 
-    async def open(self, deliver: Deliver) -> Range:
+    async def open(self, deliver: Deliver, *, on_gap: Callable[[], None] | None = None) -> Range:
         """Start, and decrypt everything.
 
         Raises:
             Undecryptable: A value cannot be read with the configured keys.
         """
         self._deliver = deliver
-        everything = await self._inner.open(self._on_events)
+        everything = await self._inner.open(self._on_events, on_gap=on_gap)
         return Range([self._adopt(entry) for entry in everything.entries], everything.revision, everything.more)
 
     async def get(self, key: bytes) -> Entry | None:
@@ -90,6 +90,10 @@ class EncryptedBackend:
         if isinstance(result, Conflict):
             return Conflict(None if result.current is None else self._open_entry(result.current))
         return self._open_event(result)
+
+    async def catch_up(self) -> None:
+        """Wait until what others wrote has been delivered."""
+        await self._inner.catch_up()
 
     async def compact(self, revision: Revision) -> None:
         """Forget history."""

@@ -14,6 +14,7 @@ Block = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _BAD_IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 _BAD_CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+_MAPPED_BITS = 96
 _LEADING_ZERO = re.compile(r"(^|\.)0+(?=\d)")
 
 
@@ -82,6 +83,20 @@ def check_block(errors: Errors, text: str, path: str, *, strict: bool = False) -
         elif address != block.network_address:
             errors.invalid(path, text, "must not have bits set beyond the prefix length")
     return True
+
+
+def check_interface(errors: Errors, text: str, path: str) -> None:
+    """Check an address with the length of its block, as interfaces have them, in canonical form."""
+    parsed = parse_block(text)
+    if parsed is None:
+        errors.invalid(path, text, "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)")
+        return
+    address, length = parsed[0], parsed[1].prefixlen
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    if mapped is not None and length >= _MAPPED_BITS:
+        address, length = mapped, length - _MAPPED_BITS
+    if f"{address}/{length}" != text:
+        errors.invalid(path, text, f'must be in canonical form ("{address}/{length}")')
 
 
 def check_not_special(errors: Errors, text: str, path: str) -> None:

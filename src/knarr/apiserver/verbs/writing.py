@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from knarr.api import codec, errors, field, validation
+from knarr.api import codec, errors, field, validation, warnings
 from knarr.apiserver import metadata as metadatas
 from knarr.apiserver import objects
 from knarr.apiserver.admission.chain import CREATE, UPDATE, AdmissionRequest
@@ -83,6 +83,8 @@ async def create(
             metadata["name"] = metadatas.generate_name(parts.random, metadata["generateName"])
         found = validation.validate_create(target.stored, obj, requested=target.resource)
         _check(target, metadata, found + checks.check(parts, target.resource, obj))
+        if not attempt and not target.stored.custom:
+            call.warnings += warnings.of(target.stored, obj)
         request.object, request.name = objects.to_version(target.resource, obj), metadata["name"]
         await parts.chain.validate(request)
         value = await _store_new(context, strategy, obj)
@@ -161,6 +163,8 @@ async def update(
         prepare(context, obj, old)
         found = validation.validate_update(target.stored, obj, old, target.subresource, requested=target.resource)
         _check(target, obj["metadata"], found + checks.check(parts, target.resource, obj, old))
+        if not target.subresource and not target.stored.custom:
+            call.warnings += warnings.of(target.stored, obj, old)
         request.object = objects.to_version(target.resource, obj)
         await parts.chain.validate(request)
         written = await _store_changed(context, strategy, obj, old, entry)

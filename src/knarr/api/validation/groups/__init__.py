@@ -20,6 +20,7 @@ from knarr.api.validation.groups import (
     node,
     policy,
     rbac,
+    resource,
     scheduling,
     storage,
 )
@@ -40,6 +41,7 @@ RULES: Mapping[tuple[str, str], Rules] = {
     **node.RULES,
     **policy.RULES,
     **rbac.RULES,
+    **resource.RULES,
     **scheduling.RULES,
     **storage.RULES,
 }

@@ -194,24 +194,9 @@ def spread_constraints(errors: Errors, values: Sequence[Object], path: str) -> N
         for name in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
             if constraint.get(name) is not None:
                 errors.one_of(f"{here}.{name}", constraint[name], ("Honor", "Ignore"), required=False)
-        _spread_keys(errors, constraint, f"{here}.matchLabelKeys")
+        _label_keys(errors, constraint, here)
         selectors.check(errors, constraint.get("labelSelector"), f"{here}.labelSelector")
 
 
 def _action(constraint: Object) -> str:
     return constraint.get("whenUnsatisfiable") or ""
-
-
-def _spread_keys(errors: Errors, constraint: Object, path: str) -> None:
-    keys, selector = constraint.get("matchLabelKeys") or (), constraint.get("labelSelector")
-    if not keys:
-        return
-    if selector is None:
-        errors.forbidden(path, "must not be specified when labelSelector is not set")
-    selector = selector or {}
-    named = set(selector.get("matchLabels") or ())
-    named |= {expression.get("key") for expression in selector.get("matchExpressions") or ()}
-    for index, key in enumerate(keys):
-        meta.label_name(errors, key, f"{path}[{index}]")
-        if key in named:
-            errors.invalid(f"{path}[{index}]", key, "exists in both matchLabelKeys and labelSelector")

@@ -1,11 +1,12 @@
 """Kinds that need a line or two each at birth or on update.
 
-Source: pkg/registry/{core/namespace,core/persistentvolume*,batch/job,certificates/certificates}/strategy.go (v1.37).
+Source: pkg/registry/{core/{namespace,serviceaccount},batch/job,certificates/certificates,discovery/endpointslice,
+scheduling/priorityclass}/strategy.go (v1.37).
 """
 
 from typing import Any
 
-from knarr.apiserver.strategies.strategy import Context, Strategy
+from knarr.apiserver.strategies.strategy import Context, Strategy, bump_generation, is_spec_changed
 
 Object = dict[str, Any]
 
@@ -25,10 +26,6 @@ def _create_namespace(context: Context, namespace: Object) -> None:
 def _update_namespace(context: Context, namespace: Object, old: Object) -> None:
     finalizers = (old.get("spec") or {}).get("finalizers")
     namespace["spec"] = {"finalizers": finalizers} if finalizers else {}
-
-
-def _create_volume(context: Context, volume: Object) -> None:
-    volume["status"] = {"phase": "Pending"}
 
 
 def _create_job(context: Context, job: Object) -> None:
@@ -73,6 +70,19 @@ def _update_csr_status(context: Context, request: Object, old: Object) -> None:
     others = [c for c in status.get("conditions") or [] if c.get("type") not in decided]
     if kept or others:
         status["conditions"] = [*kept, *others]
+    date_conditions(context, status, old.get("status") or {})
+
+
+def date_conditions(context: Context, status: Object, before: Object) -> None:
+    """Date the conditions of a certificate signing request: those that are new or changed, and say no time."""
+    known = {(one.get("type"), one.get("status")): one for one in before.get("conditions") or []}
+    now = context.parts.now()
+    for condition in status.get("conditions") or []:
+        if not condition.get("lastUpdateTime"):
+            condition["lastUpdateTime"] = now
+        if not condition.get("lastTransitionTime"):
+            same = known.get((condition.get("type"), condition.get("status"))) or {}
+            condition["lastTransitionTime"] = same.get("lastTransitionTime") or now
 
 
 def _update_deployment(context: Context, deployment: Object, old: Object) -> None:
@@ -80,6 +90,34 @@ def _update_deployment(context: Context, deployment: Object, old: Object) -> Non
     metadata, before = deployment["metadata"], old["metadata"]
     if metadata.get("annotations") != before.get("annotations") and deployment.get("spec") == old.get("spec"):
         metadata["generation"] = int(metadata.get("generation") or 0) + 1
+
+
+def _create_slice(context: Context, endpoints: Object) -> None:
+    for endpoint in endpoints.get("endpoints") or ():
+        endpoint.pop("deprecatedTopology", None)
+
+
+def _update_slice(context: Context, endpoints: Object, old: Object) -> None:
+    """Labels count as a change of an EndpointSlice, too."""
+    _create_slice(context, endpoints)
+    labels, before = (one["metadata"].get("labels") or {} for one in (endpoints, old))
+    if labels != before and not is_spec_changed(endpoints, old):
+        bump_generation(endpoints)
+
+
+def _clean_account(context: Context, account: Object) -> None:
+    """Keep only the names of the Secrets that a ServiceAccount refers to."""
+    if account.get("secrets"):
+        account["secrets"] = [{"name": one["name"]} if one.get("name") else {} for one in account["secrets"]]
+
+
+def _update_account(context: Context, account: Object, old: Object) -> None:
+    _clean_account(context, account)
+
+
+def _create_priority_class(context: Context, obj: Object) -> None:
+    """The generation of a PriorityClass is 1 and stays so."""
+    obj["metadata"]["generation"] = 1
 
 
 def _workload_status(context: Context, obj: Object, old: Object) -> None:
@@ -93,7 +131,6 @@ def _workload_status(context: Context, obj: Object, old: Object) -> None:
 
 
 NAMESPACES = Strategy(prepare_create=_create_namespace, prepare_update=_update_namespace)
-VOLUMES = Strategy(prepare_create=_create_volume, returns_deleted=True)
 JOBS = Strategy(prepare_create=_create_job, has_generation=True, orphans=True)
 CERTIFICATE_REQUESTS = Strategy(
     prepare_create=_create_csr, prepare_update=_update_csr, prepare_status=_update_csr_status
@@ -107,5 +144,8 @@ COUNTED_CONDITIONAL = Strategy(has_generation=True, unconditional_update=False)
 CONDITIONAL = Strategy(unconditional_update=False)
 UPSERTED = Strategy(create_on_update=True)
 LEASES = Strategy(create_on_update=True, unconditional_update=False)
+ENDPOINT_SLICES = Strategy(prepare_create=_create_slice, prepare_update=_update_slice, has_generation=True)
+SERVICE_ACCOUNTS = Strategy(prepare_create=_clean_account, prepare_update=_update_account, returns_deleted=True)
+PRIORITY_CLASSES = Strategy(prepare_create=_create_priority_class)
 RETURNED = Strategy(returns_deleted=True)
 PLAIN = Strategy()

@@ -1,4 +1,4 @@
-"""Pods: phase and quality of service at birth, and the time a running one gets to end.
+"""Pods: phase, quality of service and selectors at birth, and the time a running one gets to end.
 
 Source: pkg/registry/core/pod/strategy.go (v1.37).
 """
@@ -6,6 +6,7 @@ Source: pkg/registry/core/pod/strategy.go (v1.37).
 from typing import Any
 
 from knarr.api import qos
+from knarr.apiserver.strategies import apparmor, podselectors
 from knarr.apiserver.strategies.strategy import Context, Strategy
 
 Object = dict[str, Any]
@@ -35,10 +36,12 @@ def _prepare_create(context: Context, pod: Object) -> None:
             "reason": "SchedulingGated",
             "message": "Scheduling is blocked due to non-empty scheduling gates",
             "lastProbeTime": None,
-            "lastTransitionTime": None,
+            "lastTransitionTime": context.parts.now(),
         }
         status["conditions"] = [gated]
     pod["status"] = status
+    podselectors.merge_label_keys(pod)
+    context.warnings.extend(apparmor.fill_profiles(pod))
 
 
 def _prepare_status(context: Context, pod: Object, old: Object) -> None:
@@ -52,7 +55,22 @@ def _prepare_status(context: Context, pod: Object, old: Object) -> None:
     status = pod.setdefault("status", {})
     if not status.get("qosClass"):
         status["qosClass"] = (old.get("status") or {}).get("qosClass") or qos.compute(pod["spec"])
+    _keep_observed_generations(status, old.get("status") or {})
     _fill_addresses(status)
+
+
+def _keep_observed_generations(status: Object, before: Object) -> None:
+    """Keep observedGeneration where a writer that does not know of it leaves it out; types may repeat."""
+    if not status.get("observedGeneration") and before.get("observedGeneration"):
+        status["observedGeneration"] = before["observedGeneration"]
+    known: dict[Any, list[int]] = {}
+    for condition in before.get("conditions") or ():
+        known.setdefault(condition.get("type"), []).append(condition.get("observedGeneration") or 0)
+    for condition in status.get("conditions") or ():
+        generations = known.get(condition.get("type"))
+        generation = generations.pop(0) if generations else 0
+        if generation and not condition.get("observedGeneration"):
+            condition["observedGeneration"] = generation
 
 
 def _fill_addresses(status: Object) -> None:

@@ -4,7 +4,7 @@ Source: the strategies of k8s.io/kubernetes/pkg/registry/*/*/strategy.go (v1.37)
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from knarr.api import schema
@@ -26,12 +26,14 @@ class Context:
         target: What is written.
         user: Who writes.
         dry_run: Nothing will be stored.
+        warnings: What the writer will be told.
     """
 
     parts: Parts
     target: Target
     user: User
     dry_run: bool
+    warnings: list[str] = field(default_factory=list)
 
 
 Undo = Callable[[], None]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from knarr.api.scheme import Resource
 from knarr.apiserver.customresources.strategy import CUSTOM, DEFINITIONS
-from knarr.apiserver.strategies import kinds
+from knarr.apiserver.strategies import claims, kinds, volumes
 from knarr.apiserver.strategies.pods import PODS
 from knarr.apiserver.strategies.services import SERVICES
 from knarr.apiserver.strategies.strategy import Strategy
@@ -14,14 +14,14 @@ TABLE: Mapping[tuple[str, str], Strategy] = {
     ("", "Service"): SERVICES,
     ("", "Namespace"): kinds.NAMESPACES,
     ("", "Node"): kinds.NODES,
-    ("", "PersistentVolume"): kinds.VOLUMES,
-    ("", "PersistentVolumeClaim"): kinds.VOLUMES,
+    ("", "PersistentVolume"): volumes.VOLUMES,
+    ("", "PersistentVolumeClaim"): volumes.CLAIMS,
     ("", "ReplicationController"): kinds.REPLICATION_CONTROLLERS,
     ("", "PodTemplate"): Strategy(has_generation=True, returns_deleted=True),
     ("", "Endpoints"): kinds.UPSERTED,
     ("", "Event"): kinds.UPSERTED,
     ("", "LimitRange"): kinds.UPSERTED,
-    ("", "ServiceAccount"): kinds.RETURNED,
+    ("", "ServiceAccount"): kinds.SERVICE_ACCOUNTS,
     ("", "ResourceQuota"): kinds.RETURNED,
     ("apps", "Deployment"): kinds.DEPLOYMENTS,
     ("apps", "ReplicaSet"): kinds.WORKLOADS,
@@ -31,7 +31,7 @@ TABLE: Mapping[tuple[str, str], Strategy] = {
     ("batch", "CronJob"): kinds.COUNTED,
     ("certificates.k8s.io", "CertificateSigningRequest"): kinds.CERTIFICATE_REQUESTS,
     ("coordination.k8s.io", "Lease"): kinds.LEASES,
-    ("discovery.k8s.io", "EndpointSlice"): kinds.COUNTED,
+    ("discovery.k8s.io", "EndpointSlice"): kinds.ENDPOINT_SLICES,
     ("networking.k8s.io", "Ingress"): kinds.COUNTED,
     ("networking.k8s.io", "IngressClass"): kinds.COUNTED,
     ("networking.k8s.io", "NetworkPolicy"): kinds.COUNTED,
@@ -40,9 +40,11 @@ TABLE: Mapping[tuple[str, str], Strategy] = {
     ("rbac.authorization.k8s.io", "RoleBinding"): kinds.UPSERTED,
     ("rbac.authorization.k8s.io", "ClusterRole"): kinds.UPSERTED,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): kinds.UPSERTED,
-    ("scheduling.k8s.io", "PriorityClass"): kinds.COUNTED,
+    ("scheduling.k8s.io", "PriorityClass"): kinds.PRIORITY_CLASSES,
     ("resource.k8s.io", "DeviceClass"): kinds.COUNTED,
     ("resource.k8s.io", "ResourceSlice"): kinds.COUNTED,
+    ("resource.k8s.io", "ResourceClaim"): claims.CLAIMS,
+    ("resource.k8s.io", "ResourceClaimTemplate"): claims.TEMPLATES,
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): kinds.COUNTED_CONDITIONAL,
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): kinds.COUNTED_CONDITIONAL,
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): kinds.COUNTED_CONDITIONAL,

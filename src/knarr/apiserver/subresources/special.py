@@ -8,6 +8,7 @@ from typing import Any
 from knarr.apiserver import intake, objects, options, responses
 from knarr.apiserver.admission.chain import CREATE, AdmissionRequest
 from knarr.apiserver.parts import Call, Parts, Target
+from knarr.apiserver.strategies import kinds
 from knarr.apiserver.strategies.strategy import Context, bump_generation
 from knarr.apiserver.verbs import get, patch, update, writing
 from knarr.kit.http.messages import Response
@@ -41,15 +42,7 @@ def prepare_approval(context: Context, obj: Object, old: Object) -> None:
     status.pop("certificate", None)
     if before.get("certificate"):
         status["certificate"] = before["certificate"]
-    known = {one.get("type"): one for one in before.get("conditions") or []}
-    now = context.parts.now()
-    for condition in status.get("conditions") or []:
-        if not condition.get("lastUpdateTime"):
-            condition["lastUpdateTime"] = now
-        same = known.get(condition.get("type"))
-        if not condition.get("lastTransitionTime"):
-            is_same = same is not None and same.get("status") == condition.get("status")
-            condition["lastTransitionTime"] = (same or {}).get("lastTransitionTime", now) if is_same else now
+    kinds.date_conditions(context, status, before)
     obj["status"] = status
 
 
@@ -67,10 +60,15 @@ def prepare_resize(context: Context, obj: Object, old: Object) -> None:
     """Let only the resources of a pod's containers through."""
     spec = dict(old["spec"])
     sent = obj.get("spec") or {}
-    for kind in ("containers", "initContainers"):
-        wanted = {one.get("name"): one for one in sent.get(kind) or ()}
-        if old["spec"].get(kind):
-            spec[kind] = [_resized(one, wanted.get(one.get("name"))) for one in old["spec"][kind]]
+    kinds = ("containers", "initContainers")
+    if any(len(sent.get(kind) or ()) != len(spec.get(kind) or ()) for kind in kinds):
+        return  # validation says what is wrong
+    for kind in kinds:
+        pairs = list(zip(spec.get(kind) or (), sent.get(kind) or (), strict=True))
+        if any(was.get("name") != new.get("name") for was, new in pairs):
+            spec[kind] = sent[kind]
+        elif pairs:
+            spec[kind] = [_resized(was, new) for was, new in pairs]
     if "resources" in sent:
         spec["resources"] = sent["resources"]
     _keep_all_but_spec(obj, old, spec)
@@ -102,9 +100,7 @@ async def serve_token(parts: Parts, call: Call, target: Target) -> Response:
     return await responses.send_object(call, await parts.issuer.issue(request, account), 201)
 
 
-def _resized(container: Object, wanted: Object | None) -> Object:
-    if wanted is None:
-        return container
+def _resized(container: Object, wanted: Object) -> Object:
     kept = {name: value for name, value in container.items() if name not in _RESIZED}
     return {**kept, **{name: wanted[name] for name in _RESIZED if name in wanted}}
 

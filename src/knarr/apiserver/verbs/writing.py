@@ -74,7 +74,7 @@ async def create(
     obj = objects.to_version(target.stored, request.object)
     metadata = objects.metadata_of(obj)
     is_generated = bool(metadata.get("generateName")) and not metadata.get("name")
-    context = Context(parts, target, call.user, write.dry_run)
+    context = Context(parts, target, call.user, write.dry_run, call.warnings)
     strategy = table.of(target.stored)
     metadatas.give_birth(parts, metadata)
     strategy.on_create(context, obj)
@@ -84,7 +84,7 @@ async def create(
         found = validation.validate_create(target.stored, obj, requested=target.resource)
         _check(target, metadata, found + checks.check(parts, target.resource, obj))
         if not attempt and not target.stored.custom:
-            call.warnings += warnings.of(target.stored, obj)
+            call.warnings.extend(warnings.of(target.stored, obj))
         request.object, request.name = objects.to_version(target.resource, obj), metadata["name"]
         await parts.chain.validate(request)
         value = await _store_new(context, strategy, obj)
@@ -143,7 +143,7 @@ async def update(
     """
     strategy = table.of(target.stored)
     prepare = prepare or (strategy.on_status_update if target.subresource == "status" else strategy.on_update)
-    context = Context(parts, target, call.user, write.dry_run)
+    context = Context(parts, target, call.user, write.dry_run, call.warnings)
     for _ in range(attempts):
         entry = parts.store.get(target.key)
         if entry is None:
@@ -164,7 +164,7 @@ async def update(
         found = validation.validate_update(target.stored, obj, old, target.subresource, requested=target.resource)
         _check(target, obj["metadata"], found + checks.check(parts, target.resource, obj, old))
         if not target.subresource and not target.stored.custom:
-            call.warnings += warnings.of(target.stored, obj, old)
+            call.warnings.extend(warnings.of(target.stored, obj, old))
         request.object = objects.to_version(target.resource, obj)
         await parts.chain.validate(request)
         written = await _store_changed(context, strategy, obj, old, entry)

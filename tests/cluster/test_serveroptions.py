@@ -9,6 +9,8 @@ from knarr.apiserver.config import Config
 from knarr.cluster import serveroptions
 from knarr.cluster.errors import UsageError
 from knarr.cluster.layout import Layout
+from knarr.cluster.serveroptions import ServerOptions
+from knarr.store import compaction
 from knarr.store.memory import MemoryBackend
 
 
@@ -42,3 +44,11 @@ def test_files_that_cannot_be_used(tmp_path: Path, content: str) -> None:
     (tmp_path / "server.json").write_text(content)
     with pytest.raises(UsageError, match=r"server\.json"):
         told(tmp_path)
+
+
+def test_the_past_is_kept_as_long_as_told() -> None:
+    assert serveroptions.history(ServerOptions()) == compaction.DEFAULT
+    short = serveroptions.history(ServerOptions(etcd_compaction_interval=20))
+    assert (short.age_s, short.interval_s) == (20, 2)
+    shared = serveroptions.history(ServerOptions(store="etcd://127.0.0.1:2379", etcd_compaction_interval=20))
+    assert (shared.age_s, shared.interval_s) == (20, 20)

@@ -36,7 +36,7 @@ class ServerOptions(
         etcd_cafile: The authority of etcd's certificates.
         etcd_certfile: The certificate shown to etcd.
         etcd_keyfile: Its key.
-        etcd_compaction_interval: Seconds of history that etcd keeps; one of the servers compacts this often.
+        etcd_compaction_interval: Seconds of the past that watches and continue tokens can go back to.
         audit_policy_file: Which requests are audited, and how closely.
         audit_log_path: The audit log; "-" is standard output.
         audit_log_maxsize: Megabytes from which on a new file is begun.
@@ -170,9 +170,9 @@ def make_backend(options: ServerOptions, layout: Layout, *, otherwise: str) -> B
 
 def history(options: ServerOptions) -> compaction.History:
     """Return how much of the past is kept: in etcd by time alone, as kube-apiserver has it."""
-    if not places.is_shared(options.store):
-        return compaction.DEFAULT
     interval_s = options.etcd_compaction_interval
+    if not places.is_shared(options.store):
+        return compaction.within(interval_s)
     return compaction.History(age_s=interval_s, events=sys.maxsize, interval_s=interval_s)
 
 

@@ -34,6 +34,11 @@ class History(msgspec.Struct, frozen=True):
 DEFAULT = History()
 
 
+def within(age_s: float) -> History:
+    """Return a window of `age_s` seconds, looked at often enough to be about that long."""
+    return History(age_s=age_s, interval_s=min(DEFAULT.interval_s, max(1.0, age_s / 10)))
+
+
 class Compactable(Protocol):
     """What has a past to forget."""
 

@@ -7,6 +7,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--refresh", action="store_true", help="rewrite expected outputs of case files; review them as a diff"
     )
+    parser.addoption("--cluster", help="run live tests against this running cluster of `knarr up` instead of a new one")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "build" / "images"
 WAIT_S = 60.0
+HISTORY_S = 20.0
+"""How much of the past the cluster keeps: little, so that clients meet what is gone."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,25 @@ def wait_until(condition: Callable[[], Any], *, timeout_s: float = WAIT_S, what:
         time.sleep(0.1)
 
 
+def attach(name: str, folder: Path) -> Cluster:
+    """Return a cluster that runs already, found by $KNARR_HOME and $KNARR_RUN."""
+    found = Cluster(name, folder / "kubeconfig", Path(os.environ.get("KNARR_HOME", "/var/lib/knarr")))
+    found.kubeconfig.write_text(found.knarr("kubeconfig").stdout)
+    return found
+
+
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """Start a cluster with the test images; take it down at the end, whatever happened."""
     folder = tmp_path_factory.mktemp("cluster")
+    if running := pytestconfig.getoption("--cluster"):
+        yield attach(running, folder)
+        return
     name = f"t{uuid.uuid4().hex[:6]}"
     os.environ["KNARR_HOME"], os.environ["KNARR_RUN"] = str(folder / "lib"), f"/run/knarr-{name}"
     made = Cluster(name, folder / "kubeconfig", folder / "lib")
+    (made.home / name).mkdir(mode=0o700, parents=True)
+    (made.home / name / "server.json").write_text(f'{{"etcd-compaction-interval": {HISTORY_S}}}')
     try:
         made.knarr("up", "--kubeconfig", str(made.kubeconfig), "--wait", "120")
         for image in ("busybox", "redis", "guestbook", "python"):

@@ -1,0 +1,71 @@
+"""What the tests of real clients share: the cluster of this run behind a relay that can be cut, and one pod to look into."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.live.clients.relay import Relay
+from tests.live.conftest import Cluster, wait_until
+
+TARGET = """
+apiVersion: v1
+kind: Pod
+metadata: {name: target, namespace: clients, labels: {app: target}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: main
+      image: localhost/busybox:1
+      command: [sh, -c]
+      args:
+        - |
+          mkdir -p /www && echo served > /www/index.html
+          for i in 1 2 3; do echo line $i; done
+          exec httpd -f -p 8080 -h /www
+      ports: [{name: http, containerPort: 8080}]
+      readinessProbe: {httpGet: {port: http}, periodSeconds: 1}
+"""
+
+
+@pytest.fixture(scope="session")
+def relay(cluster: Cluster) -> Iterator[Relay]:
+    """Stand between the clients and the API server."""
+    server = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    with Relay(int(server.rpartition(":")[2])).running() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(cluster: Cluster, relay: Relay, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The administrator's kubeconfig, by way of the relay."""
+    told: Any = yaml.safe_load(cluster.kubeconfig.read_text())
+    told["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{relay.port}"
+    path: Path = tmp_path_factory.mktemp("clients") / "kubeconfig"
+    path.write_text(yaml.safe_dump(told))
+    return path
+
+
+@pytest.fixture(scope="session")
+def target(cluster: Cluster) -> Iterator[str]:
+    """The name of a Ready pod in the namespace `clients`: it has logged three lines and serves HTTP on 8080."""
+    cluster.kubectl("create", "namespace", "clients")
+    cluster.kubectl("create", "-f", "-", stdin=TARGET)
+    cluster.kubectl("wait", "-n", "clients", "--for=condition=Ready", "pod/target", "--timeout=60s")
+    yield "target"
+    cluster.kubectl("delete", "namespace", "clients", "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def stale(cluster: Cluster) -> Callable[[], str]:
+    """Return a function that gives a resourceVersion which the server has forgotten, once it has."""
+    version: str = cluster.get("namespace", "kube-system")["metadata"]["resourceVersion"]
+    path = f"/api/v1/namespaces?watch=1&timeoutSeconds=1&resourceVersion={version}"
+
+    def forgotten() -> str:
+        wait_until(lambda: '"code":410' in cluster.kubectl("get", "--raw", path), what="forgotten")
+        return version
+
+    return forgotten

@@ -106,6 +106,18 @@ async def test_exec_carries_each_channel_and_closes_after_the_status(start: Star
     assert browser.close_code == 1000
 
 
+async def test_status_and_close_come_in_one_piece(start: Start) -> None:
+    """A client that is done with the status has nothing left to read."""
+    channels = remotecommand.wanted_channels(stdin=False, stdout=True, stderr=False, tty=False)
+    browser, command = start(lambda a, b: remotecommand.translate(a, b, channels, protocol="v5.channel.k8s.io"))
+    await command.read(lambda c: len(c.streams) == 2)
+    await command.say("error", b'{"status":"Success"}', fin=True)
+    await command.say("stdout", b"late", fin=True)
+    assert (await browser.stream.read()).endswith(b"\x01late")
+    last = await browser.stream.read()
+    assert (b'\x03{"status":"Success"}' in last, last[-4:]) == (True, b"\x88\x02\x03\xe8")
+
+
 async def test_terminal_has_sizes_and_no_stderr(start: Start) -> None:
     channels = remotecommand.wanted_channels(stdin=True, stdout=True, stderr=True, tty=True)
     browser, command = start(lambda a, b: remotecommand.translate(a, b, channels, protocol="v4.channel.k8s.io"))

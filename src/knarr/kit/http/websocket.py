@@ -107,9 +107,17 @@ class WebSocket:
         """
         await self._send(self._protocol.send_text, data)
 
-    async def close(self, code: int = NORMAL) -> None:
-        """Close, and wait a moment for the client's half of the handshake."""
+    async def close(self, code: int = NORMAL, *, last: bytes | None = None) -> None:
+        """Close, and wait a moment for the client's half of the handshake.
+
+        Args:
+            code: Why.
+            last: A binary message that goes out in one piece with the close, so that a client which is satisfied by it has
+                read everything.
+        """
         with contextlib.suppress(ConnectionError, InvalidState, TimeoutError):
+            if last is not None:
+                self._protocol.send_binary(last)
             self._protocol.send_close(code)
             await self._flush()
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -124,9 +132,9 @@ class WebSocket:
         await self._flush()
 
     async def _flush(self) -> None:
-        for piece in self._protocol.data_to_send():
-            if piece:
-                await self._stream.write(piece)
+        data = b"".join(self._protocol.data_to_send())
+        if data:
+            await self._stream.write(data)
 
     def _take(self) -> bool:
         """Put frames together to messages; return whether the client has closed."""

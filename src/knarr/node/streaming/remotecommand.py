@@ -62,8 +62,9 @@ async def translate(client: ByteStream, backend: ByteStream, channels: list[int]
     finally:
         forth.cancel()
         back.cancel()
-        results = await asyncio.gather(forth, back, return_exceptions=True)
-    await socket.close(INTERNAL_ERROR if isinstance(results[1], Exception) else NORMAL)
+        _, ended = await asyncio.gather(forth, back, return_exceptions=True)
+    status = ended if isinstance(ended, bytes) and ended else None
+    await socket.close(INTERNAL_ERROR if isinstance(ended, Exception) else NORMAL, last=status)
 
 
 async def _forth(
@@ -84,9 +85,13 @@ async def _forth(
 
 async def _back(
     socket: WebSocket, backend: ByteStream, framer: spdy.Framer, streams: Mapping[int, int], protocol: str
-) -> None:
-    """Pass on what the command says, until all of it and the status have come."""
-    coded, is_text = "base64" in protocol, protocol in STATUS_IS_TEXT
+) -> bytes:
+    """Pass on what the command says until all of it and the status have come; return the message with the status.
+
+    Many clients hang up at the status while another thread of theirs still reads (httpx's WebSocket leaves its thread on a
+    closed descriptor), so it goes out together with the close.
+    """
+    coded = "base64" in protocol
     channels = {stream: channel for channel, stream in streams.items()}
     awaited = {stream for channel, stream in streams.items() if channel in (STDOUT, STDERR, ERROR)}
     status = b""
@@ -95,15 +100,14 @@ async def _back(
             channel = channels.get(event.stream)
             if event.kind is spdy.Kind.PING:
                 await backend.write(framer.pong(event.stream))
-            elif event.kind is spdy.Kind.DATA and channel == ERROR and is_text:
+            elif event.kind is spdy.Kind.DATA and channel == ERROR:
                 status += event.data
             elif event.kind is spdy.Kind.DATA and event.data and channel is not None:
                 await socket.send(_encode(channel, event.data, coded=coded))
             if event.fin or event.kind is spdy.Kind.RESET:
                 awaited.discard(event.stream)
-    text = _status_text(status)
-    if text:
-        await socket.send(_encode(ERROR, text, coded=coded))
+    text = _status_text(status) if protocol in STATUS_IS_TEXT else status
+    return _encode(ERROR, text, coded=coded) if text else b""
 
 
 def _status_text(status: bytes) -> bytes:

@@ -48,7 +48,7 @@ async def _echo(stream: ByteStream) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_world(folder: Path) -> AsyncIterator[tuple[Api, Backend]]:
+async def open_world(folder: Path, **config: Any) -> AsyncIterator[tuple[Api, Backend]]:
     """An API server with a node whose agent is a Backend, and a running pod "p" on it."""
     now = datetime.datetime.now(datetime.UTC)
     authority = pki.Authority.create("test", now=now)
@@ -65,7 +65,7 @@ async def open_world(folder: Path) -> AsyncIterator[tuple[Api, Backend]]:
     backend = Backend()
     async with (
         open_server(backend.handle, tls=tls) as server,
-        open_api(kubelet_client=shown, kubelet_ca=folder / "ca.crt", loopback_backends=True) as api,
+        open_api(kubelet_client=shown, kubelet_ca=folder / "ca.crt", loopback_backends=True, **config) as api,
     ):
         addresses = [{"type": "InternalIP", "address": "127.0.0.1"}]
         status = {"addresses": addresses, "daemonEndpoints": {"kubeletEndpoint": {"Port": server.port}}}

@@ -56,6 +56,7 @@ class Config:
         request_timeout_s: How long a request may take that is neither a watch nor a stream.
         encryption: The EncryptionConfiguration of what is encrypted at rest; followed when it changes. None encrypts nothing.
         audit: What the audit log holds, and where it goes; None keeps none.
+        logs_dir: The folder whose files are served at /logs; None serves none.
         min_watch_timeout_s: A watch without `timeoutSeconds` ends after one to two times this.
     """
 
@@ -92,6 +93,7 @@ class Config:
     min_watch_timeout_s: float = 1800.0
     audit: AuditSettings | None = None
     encryption: Path | None = None
+    logs_dir: Path | None = None
 
     @property
     def service_address(self) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 
 from knarr.api import errors
 from knarr.api.scheme import Resource
-from knarr.apiserver import documents, responses, version
+from knarr.apiserver import documents, logs, responses, version
 from knarr.apiserver.aggregation import proxy
 from knarr.apiserver.customresources import gate
 from knarr.apiserver.health import ENDPOINTS, Health
@@ -155,7 +155,13 @@ class Routes:
                 return _typed(await responses.send_object(call, issuer.jwks()), "application/jwk-set+json")
             case "/.well-known/openid-configuration":
                 return await responses.send_object(call, issuer.openid_configuration())
+        if self._serves_logs(path):
+            assert self._parts.config.logs_dir is not None
+            return await logs.serve(self._parts.config.logs_dir, call.info.path)
         return None
+
+    def _serves_logs(self, path: str) -> bool:
+        return self._parts.config.logs_dir is not None and path.split("/")[1] == "logs"
 
     def _paths(self) -> Sequence[str]:
         found = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/"]
@@ -163,11 +169,16 @@ class Routes:
             if group:
                 found += [f"/apis/{group}", *(f"/apis/{group}/{one}" for one in versions)]
         found += [f"/{endpoint}" for endpoint in ENDPOINTS]
+        found += ["/logs"] if self._parts.config.logs_dir is not None else []
         found += ["/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/version"]
         return sorted(found)
 
     def _is_known(self, path: str) -> bool:
-        return path in self._paths() or path.split("/")[1] in (*ENDPOINTS, "api", "apis", "openapi")
+        return (
+            path in self._paths()
+            or path.split("/")[1] in (*ENDPOINTS, "api", "apis", "openapi")
+            or self._serves_logs(path)
+        )
 
 
 def _find_subresource(call: Call, resource: Resource) -> Serve:

@@ -54,6 +54,7 @@ class ServerOptions(
         max_requests_inflight: With the next one, the seats that priority levels share.
         max_mutating_requests_inflight: See there.
         request_timeout: Seconds that a request may take.
+        enable_logs_handler: Whether the cluster's log files are served at /logs.
         enable_admission_plugins: Plugins that run besides the default ones.
         disable_admission_plugins: Plugins that do not run.
     """
@@ -80,6 +81,7 @@ class ServerOptions(
     max_requests_inflight: int = 400
     max_mutating_requests_inflight: int = 200
     request_timeout: float = 60.0
+    enable_logs_handler: bool = False
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()
 
@@ -144,6 +146,7 @@ def apply(options: ServerOptions, config: apiserver_config.Config, layout: Layou
         max_requests=options.max_requests_inflight,
         max_mutating_requests=options.max_mutating_requests_inflight,
         request_timeout_s=options.request_timeout,
+        logs_dir=layout.logs if options.enable_logs_handler else None,
         enabled_admission=options.enable_admission_plugins,
         disabled_admission=options.disable_admission_plugins,
     )

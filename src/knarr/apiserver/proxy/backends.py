@@ -25,10 +25,7 @@ _KINDS = {"pods": "PodProxyOptions", "services": "ServiceProxyOptions", "nodes":
 async def serve(parts: Parts, call: Call, target: Target) -> Response:
     """Pass a request on."""
     path = path_behind(call.request.path, len(call.info.parts))
-    if path is None:
-        location = call.request.path + "/" + (f"?{call.request.query}" if call.request.query else "")
-        return Response(301, Headers.from_lower([("location", location)]))
-    given = {"kind": _KINDS[target.resource.plural], "apiVersion": "v1", "path": path}
+    given = {"kind": _KINDS[target.resource.plural], "apiVersion": "v1", "path": path or ""}
     await connecting.admit(parts, call, target, "proxy", given)
     scheme, name, port = split_name(target.name)
     if target.resource.plural == "nodes":
@@ -37,8 +34,13 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
         client = _client(scheme, *_pod(parts, target.namespace, name, port))
     else:
         client = _client(*_service(parts, target.namespace, scheme, name, port))
-    sent = Request(call.request.method, path, call.request.query, call.request.headers, call.request.body)
-    if forward.is_upgrade(call.request):
+    upgrades = forward.is_upgrade(call.request)
+    if path is None and not upgrades and call.request.method in ("GET", "HEAD"):
+        # Links on the page are relative to a folder.
+        location = call.request.path + "/" + (f"?{call.request.query}" if call.request.query else "")
+        return Response(301, Headers.from_lower([("location", location)]))
+    sent = Request(call.request.method, path or "/", call.request.query, call.request.headers, call.request.body)
+    if upgrades:
         return await forward.upgrade(client, sent)
     return await forward.stream(client, sent)
 

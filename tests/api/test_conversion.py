@@ -70,3 +70,16 @@ def test_broken_annotations_do_no_harm(text):
     old = hpa(maxReplicas=1) | {"apiVersion": "autoscaling/v1"}
     old["metadata"] = {"name": "h", "annotations": {"autoscaling.alpha.kubernetes.io/metrics": text}}
     assert conversion.convert(old, V2)["spec"]["maxReplicas"] == 1
+
+
+def test_v1_says_how_many_replicas_there_are_though_v2_does_not():
+    v1, v2 = (BUILT_IN.find("autoscaling", version, "horizontalpodautoscalers") for version in ("v1", "v2"))
+    obj = {
+        "kind": "HorizontalPodAutoscaler",
+        "apiVersion": "autoscaling/v2",
+        "spec": {},
+        "status": {"desiredReplicas": 0},
+    }
+    shown = conversion.convert(obj, v1)
+    assert shown["status"] == {"desiredReplicas": 0, "currentReplicas": 0}
+    assert conversion.convert(shown, v2)["status"] == {"desiredReplicas": 0}

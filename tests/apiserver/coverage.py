@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from knarr.kit.http.messages import Headers, Request
 from knarr.kit.http.server import open_server
 from tests.apiserver.conftest import Api, decoded
+from tests.apiserver.examples import Examples
 from tests.apiserver.test_proxy import Backend, open_world
-from tests.apiserver.test_subresources import csr
 from tests.apiserver.test_verbs import PODS
 
 Object = dict[str, Any]
@@ -25,7 +23,6 @@ Object = dict[str, Any]
 DATA = Path(__file__).with_name("data")
 DOCUMENT = Path(__file__).parents[2] / "docs/reference/api.md"
 MERGE = "application/merge-patch+json"
-LABEL = "coverage"
 OFF_BY_DEFAULT = {
     "/apis/internal.apiserver.k8s.io/": "its only version is alpha",
     "/apis/storagemigration.k8s.io/": "its only version is beta",
@@ -110,9 +107,7 @@ class Walker:
     def __init__(self, api: Api, pod_port: int) -> None:
         self._api = api
         self._pod_port = pod_port
-        self._examples = {(one["apiVersion"], one["kind"]): one for one in _read_examples()}
-        self._csr = csr()
-        self._number = 0
+        self._examples = Examples()
 
     async def walk(self, chosen: Sequence[Endpoint]) -> list[Result]:
         """Call endpoints in turn."""
@@ -217,9 +212,9 @@ class Walker:
     async def _deletecollection(self, endpoint: Endpoint) -> None:
         path = (await self._made(endpoint)).rpartition("/")[0]
         # Only the walk's own: among the others are those that the server needs, or makes again.
-        answer = await self._api.ok("DELETE", f"{path}?labelSelector={LABEL}={self._number}")
+        answer = await self._api.ok("DELETE", f"{path}?labelSelector={Examples.label}={self._examples.number}")
         assert answer["kind"] in ("Status", f"{endpoint.kind}List"), answer
-        left = await self._api.ok("GET", f"{path}?labelSelector={LABEL}={self._number}")
+        left = await self._api.ok("GET", f"{path}?labelSelector={Examples.label}={self._examples.number}")
         assert all("deletionTimestamp" in one["metadata"] for one in left["items"]), left
 
     async def _made(self, endpoint: Endpoint) -> str:
@@ -247,39 +242,19 @@ class Walker:
         return resource.api_version, resource.kind
 
     async def _create(self, path: str, kind: tuple[str, str]) -> str:
-        response = await self._api.call("POST", path.replace("{namespace}", "default"), self._of(*kind))
+        response = await self._api.call("POST", path.replace("{namespace}", "default"), self._examples.of(*kind))
         assert response.status == 201, (path, response.status, response.body)
         name: str = decoded(response)["metadata"]["name"]
         return name
 
     def _example(self, endpoint: Endpoint) -> Object:
         group = endpoint.group
-        found = [
-            api_version
-            for api_version, kind in self._examples
-            if kind == endpoint.kind and (api_version == group or endpoint.path.count("{name}"))
-        ]
+        found = [one for one in self._examples.versions_of(endpoint.kind) if one == group or "{name}" in endpoint.path]
         # What is off by default has no example: it is refused whatever comes.
-        return self._of(found[0], endpoint.kind) if found else {"apiVersion": group, "kind": endpoint.kind}
-
-    def _of(self, api_version: str, kind: str) -> Object:
-        self._number += 1
-        text = json.dumps(self._examples[api_version, kind]).replace("{n}", str(self._number))
-        made: Object = json.loads(text.replace("{csr}", self._csr))
-        if api_version.startswith("authorization"):
-            return made  # reviews must not have metadata
-        metadata = made.setdefault("metadata", {})
-        metadata.setdefault("name", f"x{self._number}")
-        metadata.setdefault("labels", {})[LABEL] = str(self._number)
-        return made
+        return self._examples.of(found[0], endpoint.kind) if found else {"apiVersion": group, "kind": endpoint.kind}
 
     def _check_kind(self, obj: Object, kind: str, path: str) -> None:
         assert obj.get("kind") == kind, (path, obj)
-
-
-def _read_examples() -> list[Object]:
-    found: list[Object] = yaml.safe_load((DATA / "examples.yaml").read_text())
-    return found
 
 
 def report(results: Sequence[Result]) -> str:

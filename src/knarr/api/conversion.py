@@ -66,6 +66,9 @@ def _hpa_to_v1(obj: Object) -> Object:
         annotations[_METRICS] = _dump(others)
     if behavior is not None:
         annotations[_BEHAVIOR] = _dump(behavior)
+    # autoscaling/v2 leaves out what autoscaling/v1 requires.
+    if status:
+        status.setdefault("currentReplicas", 0)
     current = []
     for metric in status.pop("currentMetrics", None) or []:
         value = (metric.get("resource") or {}).get("current") or {}
@@ -90,6 +93,8 @@ def _hpa_to_v2(obj: Object) -> Object:
         metrics.insert(0, _cpu("target", {"type": "Utilization", "averageUtilization": percentage}))
     if metrics:
         spec["metrics"] = metrics
+    if status.get("currentReplicas") == 0:
+        del status["currentReplicas"]
     behavior = _load(annotations.pop(_BEHAVIOR, "null"), None)
     if behavior is not None:
         spec["behavior"] = behavior

@@ -78,7 +78,7 @@ def locate(node: Object) -> tuple[str, int]:
     for kind in _PREFERRED:
         if addresses.get(kind):
             return addresses[kind], port
-    raise errors.InternalError(f"no preferred addresses found; known addresses: {status.get('addresses') or []}")
+    raise errors.ServiceUnavailable(f"no preferred addresses found; known addresses: {status.get('addresses') or []}")
 
 
 def node_context(config: Config) -> ssl.SSLContext:

@@ -8,7 +8,7 @@ import yaml
 
 from knarr.cli import options
 from knarr.client import kubeconfig
-from knarr.cluster import credentials, settings
+from knarr.cluster import access, credentials, settings
 from knarr.cluster.layout import Layout
 
 
@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the kubeconfig, or merge it and make its context the current one."""
     layout = Layout.of(arguments.name)
-    config = credentials.admin_kubeconfig(layout, settings.load(layout))
+    decided = settings.load(layout)
+    access.require_server(layout, decided)
+    config = credentials.admin_kubeconfig(layout, decided)
     if arguments.merge or arguments.kubeconfig:
         path = Path(arguments.kubeconfig) if arguments.kubeconfig else kubeconfig.default_path()
         kubeconfig.merge(path, config)

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from knarr.cli import options
-from knarr.cluster import supervisor
+from knarr.cluster import settings, supervisor
 from knarr.cluster.layout import Layout
 
 
@@ -18,7 +18,8 @@ def run(arguments: argparse.Namespace) -> int:
     layout = Layout.of(arguments.name)
     command = [sys.executable, "-m", "knarr"]
     children = [
-        supervisor.Child(process, [*command, process, "--name", layout.name]) for process in ("server", "agent")
+        supervisor.Child(process, [*command, process, "--name", layout.name])
+        for process in settings.load(layout).processes
     ]
     supervisor.Supervisor(children, logs=layout.logs, run=layout.run).run()
     return 0

@@ -6,6 +6,7 @@ import asyncio
 from knarr.cli import options
 from knarr.cluster import access, settings, tokens
 from knarr.cluster.layout import Layout
+from knarr.kit import pki
 
 TTL_S = 24 * 3600.0
 
@@ -22,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=TTL_S,
         metavar="SECONDS",
         help="with create: how long it holds, such as 3600 or 24h; 0 for ever (default: 24h)",
+    )
+    parser.add_argument(
+        "--print-join-command", action="store_true", help="with create: print the whole command for the other machine"
     )
 
 
@@ -42,8 +46,11 @@ async def _run(arguments: argparse.Namespace) -> int:
             return 0
         if arguments.action == "create":
             made = await tokens.create(client, ttl_s=arguments.ttl)
+            ca_hash = pki.certificate_hash((layout.pki / "ca.crt").read_bytes())
             if arguments.output == "json":
-                options.print_json({"token": made, "server": decided.server_url})
+                options.print_json({"token": made, "server": decided.advertised_url, "caHash": ca_hash})
+            elif arguments.print_join_command:
+                print(f"knarr agent --server {decided.advertised_url} --token {made} --ca-hash {ca_hash}")
             else:
                 print(made)
             return 0

@@ -5,7 +5,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from knarr.cli import options
+from knarr.cli import joining, options
 from knarr.client import kubeconfig
 from knarr.cluster import credentials, doctor, lifecycle, simulated
 from knarr.cluster.layout import Layout
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_name(parser)
     options.add_kubeconfig(parser)
     options.add_output(parser)
+    joining.add_arguments(parser)
     parser.add_argument(
         "--wait",
         type=options.seconds,
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     for finding in doctor.examine(layout, simulated=arguments.simulated > 0):
         if finding.verdict is doctor.Verdict.WARNING:
             options.say(f"warning: {finding.check}: {finding.detail}; {finding.fix}")
+    joining.join(layout, arguments)
     decided = lifecycle.prepare(layout, simulated=arguments.simulated)
     if arguments.stages:
         simulated.keep_stages(layout, Path(arguments.stages))
@@ -53,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.simulated or arguments.stages:
             lifecycle.stop_process(layout, "agent")  # the supervisor starts it again, with what is new
     path = Path(arguments.kubeconfig) if arguments.kubeconfig else kubeconfig.default_path()
-    kubeconfig.merge(path, credentials.admin_kubeconfig(layout, decided))
+    if not decided.is_joined:
+        kubeconfig.merge(path, credentials.admin_kubeconfig(layout, decided))
     if arguments.wait:
         waiting = lifecycle.wait_ready(layout, decided, timeout_s=arguments.wait, progress=options.say)
         asyncio.run(waiting)
@@ -62,12 +65,14 @@ def run(arguments: argparse.Namespace) -> int:
             {
                 "name": layout.name,
                 "server": decided.server_url,
-                "context": layout.context,
-                "kubeconfig": str(path),
+                "context": "" if decided.is_joined else layout.context,
+                "kubeconfig": "" if decided.is_joined else str(path),
                 "node": decided.node_name,
                 "seconds": round(time.monotonic() - began, 3),
             }
         )
+    elif decided.is_joined:
+        options.say(f"node {decided.node_name} works; `kubectl` is used where the server is")
     else:
         options.say(f"context {layout.context} is in {path}; try `kubectl get nodes`")
     return 0

@@ -67,8 +67,8 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
         tasks.run("network-objects", lambda: network_objects.ensure(admin, dns_address=decided.dns_address))
         tasks.run("storage-objects", lambda: localpath.ensure(admin, root=str(layout.data / "storage")))
         authority = (layout.pki / "ca.crt").read_bytes()
-        url = f"https://{decided.advertise_address}:{decided.api_port}"
-        tasks.run("join-objects", lambda: join.ensure_objects(admin, url=url, authority=authority))
+        url = decided.advertised_url
+        tasks.run("join-objects", lambda: join.ensure_objects(admin, url=url, authority=authority, facts=decided.facts))
         options = contexts.Options(
             root_ca=authority.decode(),
             cluster_cidr=decided.pod_cidr,

@@ -155,11 +155,12 @@ def check_ports(layout: Layout) -> Finding:
     if not layout.settings.exists():
         return _ok("ports", "chosen when the cluster is created")
     decided = settings.load(layout)
+    ports = (decided.balancer_port if decided.is_joined else decided.api_port, decided.node_port)
     if any(_is_running(layout, process) for process in ("supervisor", "server", "agent")):
-        return _ok("ports", f"{decided.api_port} and {decided.node_port} are this cluster's")
-    taken = [port for port in (decided.api_port, decided.node_port) if not settings.is_port_free(port)]
+        return _ok("ports", f"{ports[0]} and {ports[1]} are this cluster's")
+    taken = [port for port in ports if not settings.is_port_free(port)]
     if not taken:
-        return _ok("ports", f"{decided.api_port} and {decided.node_port} are free")
+        return _ok("ports", f"{ports[0]} and {ports[1]} are free")
     listed = ", ".join(map(str, taken))
     return Finding("ports", Verdict.FAILED, f"in use: {listed}", f"see who listens: `ss -ltnp`; free port {listed}")
 

@@ -12,10 +12,11 @@ Upstream counterpart: kubeadm join (cmd/kubeadm/app/discovery/token), kubelet's 
 import base64
 import binascii
 import contextlib
+import datetime
 import hmac
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from knarr.api import errors as api_errors
 from knarr.client import Client, transport
 from knarr.client.credentials import Token
 from knarr.cluster.errors import ClusterError, UsageError, WaitTimeout
+from knarr.cluster.settings import Facts
 from knarr.cluster.tokens import JOIN_GROUP
 from knarr.controllers import bootstrapsigner, bootstraptokens, csr
 from knarr.kit import clock as clocks
@@ -34,6 +36,7 @@ from knarr.kit import pki
 
 POLL_S = 1.0
 TIMEOUT_S = 300.0
+NAMESPACE, CONFIG = "kube-system", "kubeadm-config"
 SERVING_APPROVER = "knarr-kubelet-serving-approver"
 _TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
@@ -87,25 +90,88 @@ async def join(
     clock = clock or clocks.SystemClock()
     authority = await discover(url, token, ca_hash=ca_hash)
     pki.write_file(folder / "ca.crt", authority, mode=0o644)
-    user = f"{csr.NODE_PREFIX}{node.name}"
     trusted = ssl.create_default_context(cadata=authority.decode())
     with_token = transport.HttpsTransport(url, credentials=Token(token), tls=trusted)
     try:
-        subject = pki.Subject(user, (csr.NODES_GROUP,))
+        await _check_name(Client(with_token), node.name, url)
         pair = await request_certificate(
-            Client(with_token), csr.KUBELET_CLIENT, subject, clock=clock, timeout_s=timeout_s
+            Client(with_token), csr.KUBELET_CLIENT, client_subject(node), clock=clock, timeout_s=timeout_s
         )
     finally:
         await with_token.aclose()
     pki.write_pair(pair, folder / "client.crt", folder / "client.key")
-    files = {"ca_file": folder / "ca.crt", "certificate_file": folder / "client.crt", "key_file": folder / "client.key"}
-    async with transport.open_https(url, **files) as as_node:
-        addresses = tuple(dict.fromkeys(("127.0.0.1", *node.addresses)))
-        subject = pki.Subject(user, (csr.NODES_GROUP,), dns_names=(node.name, "localhost"), ip_addresses=addresses)
+    async with open_node(url, folder) as as_node:
         pair = await request_certificate(
-            Client(as_node), csr.KUBELET_SERVING, subject, clock=clock, timeout_s=timeout_s
+            as_node, csr.KUBELET_SERVING, serving_subject(node), clock=clock, timeout_s=timeout_s
         )
     pki.write_pair(pair, folder / "serving.crt", folder / "serving.key")
+
+
+async def renew(client: Client, node: Node, folder: Path, *, now: datetime.datetime, clock: clocks.Clock) -> bool:
+    """Get new certificates in the place of those that end soon or are not for the node's addresses.
+
+    Args:
+        client: The node's own.
+        node: Whose they are.
+        folder: Where they are, as `join` wrote them.
+        now: The present.
+        clock: Times the waiting.
+
+    Returns:
+        Whether there was anything to renew.
+
+    Raises:
+        ClusterError: A request was refused.
+        WaitTimeout: A certificate was not approved and signed in time.
+    """
+    names = (
+        (csr.KUBELET_CLIENT, "client", client_subject(node)),
+        (csr.KUBELET_SERVING, "serving", serving_subject(node)),
+    )
+    is_any = False
+    for signer, stem, subject in names:
+        certificate, key = folder / f"{stem}.crt", folder / f"{stem}.key"
+        pair = pki.load_pair(certificate, key)
+        if pair is None or pki.is_due(pair.certificate, now=now, subject=subject):
+            pki.write_pair(await request_certificate(client, signer, subject, clock=clock), certificate, key)
+            is_any = True
+    return is_any
+
+
+@contextlib.asynccontextmanager
+async def open_node(url: str, folder: Path) -> AsyncIterator[Client]:
+    """Talk to an API server as the node whose certificates are in a folder."""
+    files = {"ca_file": folder / "ca.crt", "certificate_file": folder / "client.crt", "key_file": folder / "client.key"}
+    async with transport.open_https(url, **files) as as_node:
+        yield Client(as_node)
+
+
+def client_subject(node: Node) -> pki.Subject:
+    """Return whom a node's client certificate names."""
+    return pki.Subject(f"{csr.NODE_PREFIX}{node.name}", (csr.NODES_GROUP,))
+
+
+def serving_subject(node: Node) -> pki.Subject:
+    """Return whom a node's serving certificate names."""
+    addresses = tuple(dict.fromkeys(("127.0.0.1", *node.addresses)))
+    names = (node.name, "localhost")
+    return pki.Subject(f"{csr.NODE_PREFIX}{node.name}", (csr.NODES_GROUP,), dns_names=names, ip_addresses=addresses)
+
+
+async def _check_name(client: Client, name: str, url: str) -> None:
+    try:
+        found = await client.get(core_v1.Node, name)
+    except (
+        api_errors.NotFound,
+        api_errors.Forbidden,
+    ):  # a cluster that does not let us look: kubeadm looks no further, either
+        return
+    conditions = (found.status.conditions or ()) if found.status else ()
+    if any(condition.type == "Ready" and condition.status == "True" for condition in conditions):
+        raise ClusterError(
+            f'a Node with name "{name}" and status "Ready" already exists in the cluster at {url}; '
+            "delete it or choose another name: `--node-name`"
+        )
 
 
 async def discover(url: str, token: str, *, ca_hash: str = "") -> bytes:
@@ -193,20 +259,35 @@ async def request_certificate(
         await clock.sleep(POLL_S)
 
 
-async def ensure_objects(client: Client, *, url: str, authority: bytes) -> None:
+async def read_facts(client: Client) -> Facts:
+    """Read what a node must know of its cluster.
+
+    Raises:
+        ClusterError: It is not there, or not readable.
+    """
+    try:
+        found = await client.get(core_v1.ConfigMap, CONFIG, namespace=NAMESPACE)
+        networking = yaml.safe_load((found.data or {})["ClusterConfiguration"])["networking"]
+        return Facts(str(networking["podSubnet"]), str(networking["serviceSubnet"]), str(networking["dnsDomain"]))
+    except (api_errors.StatusError, yaml.YAMLError, KeyError, TypeError) as err:
+        raise ClusterError(f"the cluster does not say what its addresses are ({NAMESPACE}/{CONFIG}): {err}") from err
+
+
+async def ensure_objects(client: Client, *, url: str, authority: bytes, facts: Facts | None = None) -> None:
     """Create what joining needs and is missing; what users changed stays as they have it.
 
     Args:
         client: An administrator's.
         url: Where other machines reach the API server.
         authority: Its certificate, PEM.
+        facts: What nodes must know of the cluster; None tells them nothing.
     """
-    for obj in plan_objects(url, authority):
+    for obj in plan_objects(url, authority, facts):
         with contextlib.suppress(api_errors.AlreadyExists):
             await client.create(obj)
 
 
-def plan_objects(url: str, authority: bytes) -> Iterator[Object]:
+def plan_objects(url: str, authority: bytes, facts: Facts | None = None) -> Iterator[Object]:
     """Yield the objects, under the names that kubeadm gives them; only the approval of serving certificates is our own."""
     nodes, joining = {"kind": "Group", "name": csr.NODES_GROUP}, {"kind": "Group", "name": JOIN_GROUP}
     approvals = "system:certificates.k8s.io:certificatesigningrequests"
@@ -233,6 +314,35 @@ def plan_objects(url: str, authority: bytes) -> Iterator[Object]:
         "metadata": {"name": bootstrapsigner.NAME, "namespace": public},
         "data": {bootstrapsigner.KUBECONFIG: cluster_info(url, authority)},
     }
+    if facts is not None:
+        yield from _plan_config(facts, nodes, joining)
+
+
+def _plan_config(facts: Facts, nodes: Object, joining: Object) -> Iterator[Object]:
+    """Yield what kubeadm keeps about a cluster, with the parts that a node needs; other programs read it, too."""
+    name = "kubeadm:nodes-kubeadm-config"
+    look = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [CONFIG], "verbs": ["get"]}
+    yield _role("Role", name, look, namespace=NAMESPACE)
+    yield _binding("Role", name, name, nodes, joining, namespace=NAMESPACE)
+    config = {
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "ClusterConfiguration",
+        "networking": {
+            "dnsDomain": facts.domain,
+            "podSubnet": facts.pod_cidr,
+            "serviceSubnet": facts.service_cidr,
+        },
+    }
+    yield {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": CONFIG, "namespace": NAMESPACE},
+        "data": {"ClusterConfiguration": str(yaml.safe_dump(config))},
+    }
+    # Who joins looks first whether another machine has the name.
+    look = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}
+    yield _role("ClusterRole", "kubeadm:get-nodes", look)
+    yield _binding("ClusterRole", "kubeadm:get-nodes", "kubeadm:get-nodes", joining)
 
 
 def cluster_info(url: str, authority: bytes) -> str:
@@ -255,14 +365,14 @@ def _role(kind: str, name: str, rule: Object, *, namespace: str = "") -> Object:
     return {"apiVersion": f"{_RBAC}/v1", "kind": kind, "metadata": metadata, "rules": [rule]}
 
 
-def _binding(kind: str, name: str, role: str, subject: Object, *, namespace: str = "") -> Object:
+def _binding(kind: str, name: str, role: str, *subjects: Object, namespace: str = "") -> Object:
     metadata = {"name": name, "namespace": namespace} if namespace else {"name": name}
-    who = subject if subject["kind"] == "ServiceAccount" else {**subject, "apiGroup": _RBAC}
+    who = [one if one["kind"] == "ServiceAccount" else {**one, "apiGroup": _RBAC} for one in subjects]
     reference = {"apiGroup": _RBAC, "kind": kind, "name": role}
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": f"{kind}Binding",
         "metadata": metadata,
         "roleRef": reference,
-        "subjects": [who],
+        "subjects": who,
     }

@@ -52,15 +52,29 @@ def prepare(layout: Layout, *, simulated: int = 0) -> Settings:
         ClusterError: The settings are damaged, or no port is free.
     """
     is_simulated = bool(simulated) or (layout.settings.exists() and bool(settings.load(layout).simulated))
-    found = doctor.examine(layout, simulated=is_simulated)
+    check_machine(layout, simulated=is_simulated)
+    decided = settings.load_or_create(layout, simulated=simulated)
+    layout.create()
+    if not decided.is_joined:
+        credentials.ensure(layout, decided, now=datetime.datetime.now(datetime.UTC))
+    return decided
+
+
+def check_machine(layout: Layout, *, simulated: bool = False) -> None:
+    """Check the machine.
+
+    Args:
+        layout: Whose.
+        simulated: Only what a cluster of simulated nodes needs.
+
+    Raises:
+        HostUnfit: A check failed.
+    """
+    found = doctor.examine(layout, simulated=simulated)
     failed = [finding for finding in found if finding.verdict is doctor.Verdict.FAILED]
     if failed:
         lines = [f"  {finding.check}: {finding.detail}; {finding.fix}" for finding in failed]
         raise HostUnfit("this machine cannot run a cluster yet:\n" + "\n".join(lines))
-    decided = settings.load_or_create(layout, simulated=simulated)
-    layout.create()
-    credentials.ensure(layout, decided, now=datetime.datetime.now(datetime.UTC))
-    return decided
 
 
 def start(layout: Layout) -> bool:
@@ -143,7 +157,8 @@ async def wait_ready(layout: Layout, decided: Settings, *, timeout_s: float, pro
         ClusterError: The supervisor ended.
     """
     began = time.monotonic()
-    async with access.open_admin(layout, decided) as client:
+    opened = access.open_node if decided.is_joined else access.open_admin
+    async with opened(layout, decided) as client:
         for stage in _stages(client, decided):
             while not await stage.is_reached():
                 if supervisor.read_pid(layout.pid_file("supervisor")) is None:
@@ -194,12 +209,13 @@ def _stages(client: Client, decided: Settings) -> list[Stage]:
             Stage("default service account", account_exists),
             Stage(f"{len(names)} simulated nodes Ready", nodes_are_ready),
         ]
-    return [
+    stages = [
         Stage("API server ready", api_answers),
         Stage(f"node {decided.node_name} Ready", node_is_ready),
         Stage("default service account", account_exists),
         Stage("cluster DNS answers", dns_answers),
     ]
+    return [stage for stage in stages if not decided.is_joined or stage.is_reached is not account_exists]
 
 
 def _explain_timeout(layout: Layout, stage: Stage, timeout_s: float) -> str:

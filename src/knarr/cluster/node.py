@@ -5,19 +5,25 @@ The four know only the API and each other not at all; here they get one client, 
 
 import asyncio
 import contextlib
+import datetime
 import logging
 from pathlib import Path
 
 from knarr.client import Client, transport
-from knarr.cluster import images
+from knarr.cluster import images, join, member, servers
 from knarr.cluster.layout import Layout
 from knarr.cluster.settings import Settings
 from knarr.control import informer
 from knarr.kit import clock as clocks
-from knarr.network import cni, dns, proxy
+from knarr.kit.balancer import Balancer
+from knarr.kit.tasks import Supervisor
+from knarr.network import cni, dns, proxy, routes
 from knarr.node import agent
 from knarr.node.runtime import containerd
 from knarr.node.runtime.cri import CriRuntime
+
+RENEWAL_S = 3600.0
+"""Certificates are looked at this often; they are renewed long before they end."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +34,7 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event) -> N
     runtime = containerd_config(layout)
     await _ensure_pause_image(layout, runtime, clock)
     async with contextlib.AsyncExitStack() as stack:
+        balancer = await _open_balancer(layout, decided, clock, stack)
         https = await stack.enter_async_context(
             transport.open_https(
                 decided.server_url,
@@ -36,11 +43,18 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event) -> N
                 key_file=layout.agent / "client.key",
             )
         )
-        informers = await stack.enter_async_context(informer.Informers(Client(https, clock=clock), clock))
+        client = Client(https, clock=clock)
+        informers = await stack.enter_async_context(informer.Informers(client, clock))
+        if balancer is not None:
+            servers.follow(informers, balancer, layout.agent, last=decided.server)
+        await stack.enter_async_context(routes.open_routes(_routes_config(decided, informers, clock)))
         await stack.enter_async_context(cni.open_network(_network_config(layout, decided, informers, clock)))
         await stack.enter_async_context(proxy.open_proxy(_proxy_config(decided, informers, clock)))
         await stack.enter_async_context(dns.open_dns(_dns_config(decided, informers, clock)))
         await stack.enter_async_context(agent.open_agent(_agent_config(layout, decided, runtime), clock=clock))
+        if decided.is_joined:
+            tasks = await stack.enter_async_context(Supervisor("node", clock=clock))
+            tasks.run("certificates", lambda: _renew_certificates(layout, decided, client, clock))
         logger.info("node %s serves on port %d", decided.node_name, decided.node_port)
         await stopping.wait()
 
@@ -66,7 +80,26 @@ async def remove_pods(layout: Layout) -> None:
 async def remove_network(decided: Settings) -> None:
     """Remove the bridge and the service rules."""
     await proxy.remove(_table(decided))
+    await routes.remove(decided.bridge, decided.pod_cidr)
     await cni.remove(decided.bridge)
+
+
+async def _open_balancer(
+    layout: Layout, decided: Settings, clock: clocks.Clock, stack: contextlib.AsyncExitStack
+) -> Balancer | None:
+    if not decided.is_joined:
+        return None
+    opened = servers.open_balancer(layout.agent, clock, port=decided.balancer_port, last=decided.server)
+    return await stack.enter_async_context(opened)
+
+
+async def _renew_certificates(layout: Layout, decided: Settings, client: Client, clock: clocks.Clock) -> None:
+    """Get new certificates long before the old ones end; transport and agent load them by themselves."""
+    while True:
+        now = datetime.datetime.now(datetime.UTC)
+        if await join.renew(client, member.to_node(decided), layout.agent, now=now, clock=clock):
+            logger.info("the certificates of node %s are new", decided.node_name)
+        await clock.sleep(RENEWAL_S)
 
 
 async def _ensure_pause_image(layout: Layout, config: containerd.Config, clock: clocks.Clock) -> None:
@@ -94,6 +127,17 @@ def _network_config(
         bridge=decided.bridge,
         dns_address=decided.dns_address,
         service_cidr=decided.service_cidr,
+    )
+
+
+def _routes_config(decided: Settings, informers: informer.Informers, clock: clocks.Clock) -> routes.Config:
+    return routes.Config(
+        informers=informers,
+        clock=clock,
+        node_name=decided.node_name,
+        address=decided.advertise_address,
+        bridge=decided.bridge,
+        pod_cidr=decided.pod_cidr,
     )
 
 

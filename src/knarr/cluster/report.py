@@ -48,7 +48,7 @@ async def describe(layout: Layout) -> Report:
         ClusterNotFound: There is no such cluster here.
     """
     decided = settings.load(layout)
-    names = ("supervisor", "server", "agent")
+    names = ("supervisor", *decided.processes)
     processes = {name: supervisor.read_pid(layout.pid_file(name)) or 0 for name in names}
     if not any(processes.values()):
         return Report(layout.name, "stopped", decided.server_url, processes)
@@ -56,8 +56,10 @@ async def describe(layout: Layout) -> Report:
     nodes: list[core_v1.Node] = []
     pods: list[core_v1.Pod] = []
     try:
-        async with asyncio.timeout(ASK_TIMEOUT_S), access.open_admin(layout, decided) as client:
-            nodes, pods = await _ask(client)
+        opened = access.open_node if decided.is_joined else access.open_admin
+        async with asyncio.timeout(ASK_TIMEOUT_S), opened(layout, decided) as client:
+            # A node sees all nodes, and of pods its own.
+            nodes, pods = await _ask(client, f"spec.nodeName={decided.node_name}" if decided.is_joined else "")
     except (errors.Unreachable, api_errors.StatusError, TimeoutError) as err:
         problems.append(f"the API server does not answer: {err or 'timeout'}")
     ready = sum(_is_ready(node) for node in nodes)
@@ -81,8 +83,8 @@ def to_data(report: Report) -> dict[str, Any]:
     return asdict(report)
 
 
-async def _ask(client: Client) -> tuple[list[core_v1.Node], list[core_v1.Pod]]:
-    return (await client.list(core_v1.Node)).items, (await client.list(core_v1.Pod)).items
+async def _ask(client: Client, fields: str) -> tuple[list[core_v1.Node], list[core_v1.Pod]]:
+    return (await client.list(core_v1.Node)).items, (await client.list(core_v1.Pod, fields=fields)).items
 
 
 def _is_ready(node: core_v1.Node) -> bool:

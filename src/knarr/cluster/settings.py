@@ -8,8 +8,9 @@ import fcntl
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,8 @@ from knarr.kit import pki
 
 CLUSTERS_LIMIT = 50
 """Most clusters on one machine; service ranges count up from 10.96 and pod ranges down from 10.244."""
+API_PORT, NODE_PORT, BALANCER_PORT = 6443, 10250, 7443
+"""Of cluster 0 of a machine; others count up."""
 DOMAIN = "cluster.local"
 SIMULATED_POD_CIDR = "100.64.0.0/10"
 """A /24 for each of 16,384 nodes."""
@@ -43,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         advertise_address: The address under which pods and other machines reach the API server.
         store: `sqlite`, or `memory` in tests.
         simulated: How many simulated nodes there are in place of this machine; 0: none, this machine is a node.
+        server: The URL under which this machine joined; empty on the machine where the cluster was made.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     advertise_address: str
     store: str = "sqlite"
     simulated: int = 0
+    server: str = ""
 
     @property
     def service_address(self) -> str:
@@ -66,13 +71,53 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def server_url(self) -> str:
-        """The API server's address on this machine."""
-        return f"https://127.0.0.1:{self.api_port}"
+        """The API server's address on this machine: the server's own, or that of the balancer before those elsewhere."""
+        return f"https://127.0.0.1:{self.balancer_port if self.is_joined else self.api_port}"
+
+    @property
+    def advertised_url(self) -> str:
+        """The API server's address for other machines."""
+        return self.server or f"https://{self.advertise_address}:{self.api_port}"
+
+    @property
+    def balancer_port(self) -> int:
+        """Where the agent passes connections on to one of the servers."""
+        return BALANCER_PORT + self.number
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the server runs elsewhere, and this machine is only a node."""
+        return bool(self.server)
+
+    @property
+    def facts(self) -> "Facts":
+        """What other machines of the cluster must know, too."""
+        return Facts(self.pod_cidr, self.service_cidr, self.domain)
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """What runs on this machine, in the order in which it starts."""
+        return ("agent",) if self.is_joined else ("server", "agent")
 
     @property
     def cgroup_root(self) -> str:
         """The cgroup below which all pods run."""
         return f"/knarr-{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is the same on every machine of a cluster.
+
+    Attributes:
+        pod_cidr: Addresses of pods.
+        service_cidr: Addresses of Services.
+        domain: The DNS domain.
+    """
+
+    pod_cidr: str
+    service_cidr: str
+    domain: str = DOMAIN
 
 
 def plan(name: str, number: int, *, node_name: str, advertise_address: str, simulated: int = 0) -> Settings:
@@ -90,8 +135,8 @@ def plan(name: str, number: int, *, node_name: str, advertise_address: str, simu
     return Settings(
         name=name,
         number=number,
-        api_port=6443 + number,
-        node_port=10250 + 10 * number,
+        api_port=API_PORT + number,
+        node_port=NODE_PORT + 10 * number,
         service_cidr=service_cidr,
         pod_cidr=pod_cidr,
         dns_address=str(ipaddress.ip_network(service_cidr)[10]),
@@ -132,17 +177,77 @@ def load_or_create(layout: Layout, *, simulated: int = 0) -> Settings:
     with _locked(layouts.home()):
         if layout.settings.exists():
             return _resize(layout, load(layout), simulated)
-        taken = {load(Layout.of(name)).number for name in layouts.existing()}
-        numbers = (n for n in range(CLUSTERS_LIMIT) if n not in taken and _ports_free(n))
-        number = next(numbers, None)
-        if number is None:
-            raise ClusterError("no free cluster number: every API or node port is in use; remove a cluster first")
+        number = _free_number({load(Layout.of(name)).number for name in layouts.existing()})
         settings = plan(
             layout.name, number, node_name=node_name(), advertise_address=default_address(), simulated=simulated
         )
         layout.create()
         _write(layout, settings)
         return settings
+
+
+def create_joined(layout: Layout, facts: Facts, *, server: str, name: str, address: str) -> Settings:
+    """Decide and write the settings of a machine that joined a cluster made elsewhere.
+
+    Args:
+        layout: What the cluster is called here.
+        facts: What the cluster is made of.
+        server: The URL that it joined at.
+        name: The node's name.
+        address: The node's address.
+
+    Raises:
+        UsageError: Its addresses are those of another cluster of this machine.
+        ClusterError: No port is free.
+    """
+    with _locked(layouts.home()):
+        others = [load(Layout.of(one)) for one in layouts.existing() if one != layout.name]
+        check_ranges(facts, others)
+        number = _free_number({one.number for one in others})
+        planned = plan(layout.name, number, node_name=name, advertise_address=address)
+        dns_address = str(ipaddress.ip_network(facts.service_cidr)[10])
+        settings = msgspec.structs.replace(
+            planned,
+            server=server,
+            service_cidr=facts.service_cidr,
+            pod_cidr=facts.pod_cidr,
+            domain=facts.domain,
+            dns_address=dns_address,
+        )
+        _write(layout, settings)
+        return settings
+
+
+def move_joined(layout: Layout, server: str) -> Settings:
+    """Note another URL of the servers of the cluster that this machine joined."""
+    with _locked(layouts.home()):
+        settings = msgspec.structs.replace(load(layout), server=server)
+        _write(layout, settings)
+        return settings
+
+
+def check_ranges(facts: Facts, others: Iterable[Settings]) -> None:
+    """Check that a cluster's addresses are those of no other cluster of the machine.
+
+    Raises:
+        UsageError: They are.
+    """
+    for other in others:
+        for text in (facts.pod_cidr, facts.service_cidr):
+            for taken in (other.pod_cidr, other.service_cidr):
+                if ipaddress.ip_network(text).overlaps(ipaddress.ip_network(taken)):
+                    raise UsageError(
+                        f"the addresses {text} of that cluster are in use by cluster {other.name} of this machine "
+                        f"({taken}); remove it first: `knarr down --delete --name {other.name}`"
+                    )
+
+
+def _free_number(taken: Collection[int]) -> int:
+    numbers = (n for n in range(CLUSTERS_LIMIT) if n not in taken and _ports_free(n))
+    number = next(numbers, None)
+    if number is None:
+        raise ClusterError("no free cluster number: every API or node port is in use; remove a cluster first")
+    return number
 
 
 def _resize(layout: Layout, settings: Settings, simulated: int) -> Settings:
@@ -167,11 +272,11 @@ def node_name() -> str:
     return socket.gethostname().lower() or "localhost"
 
 
-def default_address() -> str:
-    """Return the address of the interface that the default route uses, or "" on a machine without one."""
+def default_address(towards: str = "192.0.2.1") -> str:
+    """Return the address of the interface that the way to `towards` uses, or "" on a machine without one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing: the kernel only picks the source address
+            probe.connect((towards, 9))  # sends nothing: the kernel only picks the source address
         except OSError:
             return ""
         address: str = probe.getsockname()[0]
@@ -190,7 +295,7 @@ def is_port_free(port: int) -> bool:
 
 
 def _ports_free(number: int) -> bool:
-    return all(is_port_free(port) for port in (6443 + number, 10250 + 10 * number))
+    return all(is_port_free(port) for port in (API_PORT + number, NODE_PORT + 10 * number, BALANCER_PORT + number))
 
 
 @contextmanager

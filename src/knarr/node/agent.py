@@ -37,6 +37,8 @@ from knarr.node.server.server import NodeServer, Sources
 from knarr.node.stats import Stats
 from knarr.node.volumes import localpath
 
+RELOAD_S = 60.0
+"""How often the files of the serving certificate are looked at."""
 USER_AGENT = (
     f"kubelet/{status.KUBELET_VERSION} (linux/{machine.ARCHITECTURES.get(platform.machine(), 'unknown')}) knarr"
 )
@@ -167,8 +169,9 @@ async def open_agent(config: Config, *, clock: clocks.Clock | None = None) -> As
         roster = Roster(tools, pods, node, supervisor)
         guard = Guard(client, config.node_name, clock)
         serving = NodeServer(Sources(roster, runtime, Stats(roster, facts), guard, clock, _settings(config)))
+        tls_settings = _serving_tls(config)
         server = await stack.enter_async_context(
-            open_server(serving.handle, host=config.address, port=config.port, tls=_serving_tls(config), grace_s=1.0)
+            open_server(serving.handle, host=config.address, port=config.port, tls=tls_settings, grace_s=1.0)
         )
         identity = replace(identity, port=server.port)
         heartbeat = Heartbeat(
@@ -184,6 +187,7 @@ async def open_agent(config: Config, *, clock: clocks.Clock | None = None) -> As
         supervisor.run("image garbage collection", collector.run)
         folders = localpath.Folders(client, informers.of(core_v1.PersistentVolume), config.node_name)
         supervisor.run("folders of deleted volumes", folders.run)
+        supervisor.run("serving certificate", lambda: _reload_certificate(tls_settings, config, clock))
         supervisor.run("log rotation", lambda: _rotate_logs(roster, runtime, clock))
         supervisor.run("node status", heartbeat.report)
         supervisor.run("node lease", heartbeat.renew)
@@ -217,6 +221,18 @@ async def _rotate_logs(roster: Roster, runtime: CriRuntime, clock: clocks.Clock)
         await clock.sleep(rotate.LOOK_S)
         for worker in roster.workers:
             await rotate.rotate_all(worker.observed.containers, runtime, clock)
+
+
+async def _reload_certificate(context: ssl.SSLContext, config: Config, clock: clocks.Clock) -> None:
+    """Serve new connections with the certificate that is in the files by now."""
+    files = (config.serving_certificate_file, config.serving_key_file)
+    seen = [file.stat().st_mtime_ns for file in files]
+    while True:
+        await clock.sleep(RELOAD_S)
+        found = [file.stat().st_mtime_ns for file in files]
+        if found != seen:
+            context.load_cert_chain(*files)
+            seen = found
 
 
 def _serving_tls(config: Config) -> ssl.SSLContext:

@@ -14,6 +14,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from knarr.kit import tasks
 from knarr.kit.clock import Clock
@@ -159,6 +160,8 @@ class _Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._group: set[_Link] | None = None
         self._is_lost = False
+        self._is_at_end = False
+        self._early: list[bytes] = []
 
     def join(self, other: "_Link", group: "set[_Link]") -> None:
         """Pass on between this end and another from now on, and be found in `group` while it lasts."""
@@ -168,8 +171,13 @@ class _Link(asyncio.Protocol):
             return
         self._group = group
         group.add(self)
-        assert self._transport is not None
-        self._transport.resume_reading()
+        assert self._transport is not None and other._transport is not None
+        if self._early:
+            other._transport.write(b"".join(self._early))
+            self._early.clear()
+            self._transport.resume_reading()
+        if self._is_at_end:
+            self.eof_received()
 
     def cut(self) -> None:
         """End both ends at once."""
@@ -186,20 +194,24 @@ class _Link(asyncio.Protocol):
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_MS)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the transport; the near end reads nothing before there is a far one."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        """Note the transport; at the near end, look for a far one."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
         if self._begin is not None:
-            transport.pause_reading()
             self._begin(self)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on."""
+        """Pass on, or keep for the far end that is being looked for: the first packet, and then no more is read."""
+        if self._other is None and not self._is_lost:
+            if not self._early:
+                cast(asyncio.Transport, self._transport).pause_reading()
+            self._early.append(data)
+            return
         if self._other is not None and self._other._transport is not None:
             self._other._transport.write(data)
 
     def eof_received(self) -> bool:
         """Pass on that no more comes; the other direction goes on."""
+        self._is_at_end = True
         if self._other is not None and self._other._transport is not None and self._other._transport.can_write_eof():
             with contextlib.suppress(OSError):
                 self._other._transport.write_eof()

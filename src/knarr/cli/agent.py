@@ -27,7 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
         fleet = simulated.fleet_of(decided, count=decided.simulated, port=decided.node_port)
         if arguments.simulated:
             fleet = simulated.fleet_of(decided, count=arguments.simulated, group=arguments.group)
-        process.run("agent", lambda stopping: simulated.serve(layout, decided, fleet, stopping))
+        own = None if arguments.simulated else layout.pid_file("agent")
+        process.run("agent", lambda stopping: simulated.serve(layout, decided, fleet, stopping), pid_file=own)
         return 0
-    process.run("agent", lambda stopping: node.serve(layout, decided, stopping))
+    process.run("agent", lambda stopping: node.serve(layout, decided, stopping), pid_file=layout.pid_file("agent"))
     return 0

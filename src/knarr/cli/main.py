@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "kubeconfig": "print or merge the administrator's kubeconfig",
     "load": "load images into a cluster",
     "token": "make a token with which another machine joins",
+    "service": "have systemd start a cluster at boot and keep it running",
     "doctor": "check the machine",
     "server": "run the control plane in the foreground",
     "scheduler": "run the scheduler alone, against any cluster",

@@ -16,7 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
     layout = Layout.of(arguments.name)
-    decided = lifecycle.prepare(layout)
+    decided = lifecycle.prepare(layout, is_node=False)
     told = serveroptions.with_arguments(serveroptions.load(layout), arguments)
-    process.run("server", lambda stopping: control_plane.serve(layout, decided, stopping, told))
+    process.run(
+        "server",
+        lambda stopping: control_plane.serve(layout, decided, stopping, told),
+        pid_file=layout.pid_file("server"),
+    )
     return 0

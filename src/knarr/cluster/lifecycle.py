@@ -15,7 +15,7 @@ from lightkube.models import core_v1
 
 from knarr.api import errors as api_errors
 from knarr.client import Client
-from knarr.cluster import access, cleanup, credentials, dnsprobe, doctor, node, settings, simulated, supervisor
+from knarr.cluster import access, cleanup, credentials, dnsprobe, doctor, node, settings, simulated, supervisor, units
 from knarr.cluster.errors import ClusterError, HostUnfit, WaitTimeout
 from knarr.cluster.layout import Layout
 from knarr.cluster.settings import Settings
@@ -40,19 +40,20 @@ class Stage:
     is_reached: Callable[[], Awaitable[bool]]
 
 
-def prepare(layout: Layout, *, simulated: int = 0) -> Settings:
+def prepare(layout: Layout, *, simulated: int = 0, is_node: bool = True) -> Settings:
     """Check the machine and make whatever of the cluster is missing: settings, folders, certificates.
 
     Args:
         layout: Whose.
         simulated: How many simulated nodes a new cluster gets in place of this machine; 0: as it is.
+        is_node: Whether what starts makes this machine a node; a server alone needs less of it.
 
     Raises:
         HostUnfit: A check failed; nothing was made.
         ClusterError: The settings are damaged, or no port is free.
     """
     is_simulated = bool(simulated) or (layout.settings.exists() and bool(settings.load(layout).simulated))
-    check_machine(layout, simulated=is_simulated)
+    check_machine(layout, simulated=is_simulated or not is_node)
     decided = settings.load_or_create(layout, simulated=simulated)
     layout.create()
     if not decided.is_joined:
@@ -65,7 +66,7 @@ def check_machine(layout: Layout, *, simulated: bool = False) -> None:
 
     Args:
         layout: Whose.
-        simulated: Only what a cluster of simulated nodes needs.
+        simulated: Only what a server, or a cluster of simulated nodes, needs.
 
     Raises:
         HostUnfit: A check failed.
@@ -78,12 +79,17 @@ def check_machine(layout: Layout, *, simulated: bool = False) -> None:
 
 
 def start(layout: Layout) -> bool:
-    """Start the supervisor in the background, in a session of its own.
+    """Start the supervisor in the background, in a session of its own; or the services, where they are installed.
 
     Returns:
         False if it runs already.
     """
     pid_file = layout.pid_file("supervisor")
+    decided = settings.load(layout)
+    if units.is_installed(layout, decided):
+        runs = all(supervisor.read_pid(layout.pid_file(process)) is not None for process in decided.processes)
+        units.start(layout, decided)
+        return not runs
     if supervisor.read_pid(pid_file) is not None:
         return False
     for orphan in ("agent", "server"):  # of a supervisor that was killed
@@ -122,6 +128,12 @@ def stop_process(layout: Layout, process: str, *, timeout_s: float = STOP_TIMEOU
     pid_file.unlink(missing_ok=True)
 
 
+def end_processes(layout: Layout) -> None:
+    """End supervisor, agent and server; the latter two are orphans if their supervisor was killed."""
+    for process in ("supervisor", "agent", "server"):
+        stop_process(layout, process)
+
+
 async def stop(layout: Layout, *, progress: Progress) -> None:
     """Stop a cluster: its processes, its pods, and whatever they hold of the machine.
 
@@ -133,8 +145,9 @@ async def stop(layout: Layout, *, progress: Progress) -> None:
         ClusterNotFound: There is no such cluster here.
     """
     decided = settings.load(layout)
-    for process in ("supervisor", "agent", "server"):  # the latter two are orphans of a supervisor that was killed
-        stop_process(layout, process)
+    if units.is_installed(layout, decided):
+        units.stop(layout, decided)
+    end_processes(layout)
     progress("processes have ended")
     if not decided.simulated:
         await node.remove_pods(layout)
@@ -161,12 +174,17 @@ async def wait_ready(layout: Layout, decided: Settings, *, timeout_s: float, pro
     async with opened(layout, decided) as client:
         for stage in _stages(client, decided):
             while not await stage.is_reached():
-                if supervisor.read_pid(layout.pid_file("supervisor")) is None:
+                if not is_looked_after(layout, decided):
                     raise ClusterError(f"the supervisor ended; see {layout.logs / 'supervisor.log'}")
                 if time.monotonic() - began > timeout_s:
                     raise WaitTimeout(_explain_timeout(layout, stage, timeout_s))
                 await asyncio.sleep(POLL_S)
             progress(f"{time.monotonic() - began:5.1f} s  {stage.name}")
+
+
+def is_looked_after(layout: Layout, decided: Settings) -> bool:
+    """Return whether somebody keeps the processes running: the supervisor, or systemd."""
+    return supervisor.read_pid(layout.pid_file("supervisor")) is not None or units.is_installed(layout, decided)
 
 
 def _stages(client: Client, decided: Settings) -> list[Stage]:

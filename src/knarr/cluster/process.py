@@ -6,22 +6,27 @@ import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import uvloop
 
+from knarr.cluster import supervisor
 from knarr.kit import logs
 
 GC_THRESHOLDS = (20_000, 20, 50)
 """Most objects live long (caches) or die at once (requests): look less often than CPython does by default."""
 
 
-def run(name: str, serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def run(name: str, serve: Callable[[asyncio.Event], Awaitable[None]], *, pid_file: Path | None = None) -> None:
     """Run a process until SIGTERM or SIGINT.
 
     Args:
         name: For the event loop's main task.
         serve: Opens everything, waits for the event, closes everything.
+        pid_file: Where its id is noted for the other commands, whoever started it.
     """
+    if pid_file is not None:
+        supervisor.write_pid(pid_file, os.getpid())
     logs.set_up(level=os.environ.get("KNARR_LOG", "info"))
     gc.set_threshold(*GC_THRESHOLDS)
     uvloop.run(_run(name, serve))

@@ -8,7 +8,7 @@ from lightkube.models import core_v1
 
 from knarr.api import errors as api_errors
 from knarr.client import Client, errors
-from knarr.cluster import access, settings, supervisor
+from knarr.cluster import access, settings, supervisor, units
 from knarr.cluster.layout import Layout
 
 ASK_TIMEOUT_S = 5.0
@@ -48,7 +48,7 @@ async def describe(layout: Layout) -> Report:
         ClusterNotFound: There is no such cluster here.
     """
     decided = settings.load(layout)
-    names = ("supervisor", *decided.processes)
+    names = decided.processes if units.is_installed(layout, decided) else ("supervisor", *decided.processes)
     processes = {name: supervisor.read_pid(layout.pid_file(name)) or 0 for name in names}
     if not any(processes.values()):
         return Report(layout.name, "stopped", decided.server_url, processes)

@@ -4,13 +4,13 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
 import pytest
 from cryptography import x509
-from lightkube.models import certificates_v1, core_v1
+from lightkube.models import certificates_v1, core_v1, meta_v1
 
 from knarr.api import user
 from knarr.apiserver.config import Config, Pair
@@ -18,12 +18,15 @@ from knarr.apiserver.server import open_apiserver
 from knarr.client import Client, transport
 from knarr.cluster import join, tokens
 from knarr.cluster.errors import ClusterError, UsageError, WaitTimeout
+from knarr.cluster.settings import Facts
 from knarr.control import context as contexts
 from knarr.controllers import bootstrapsigner, csrapproving, csrsigning
 from knarr.kit import clock as clocks
 from knarr.kit import pki
 from knarr.kit.tasks import Supervisor
 from knarr.store.memory import MemoryBackend
+
+FACTS = Facts("10.100.0.0/16", "10.200.0.0/16", "cluster.test")
 
 
 @dataclass
@@ -60,8 +63,8 @@ async def open_cluster(folder: Path) -> AsyncIterator[Cluster]:
             tasks.run(module.__name__, module.build(context.named(account)).run)
         admin = Client(transport.InProcessTransport(server.handler, user.User("admin", (user.MASTERS,))))
         url = f"https://127.0.0.1:{server.port}"
-        await join.ensure_objects(admin, url=url, authority=authority.pair.certificate)
-        await join.ensure_objects(admin, url=url, authority=authority.pair.certificate)
+        for _ in range(2):
+            await join.ensure_objects(admin, url=url, authority=authority.pair.certificate, facts=FACTS)
         yield Cluster(url, admin, authority)
 
 
@@ -130,3 +133,47 @@ async def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
                     clock=clocks.SystemClock(), timeout_s=0.1,
                 )  # fmt: skip
         await other.aclose()
+
+
+async def test_a_node_learns_the_cluster_and_renews_what_ends_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(join, "POLL_S", 0.02)
+    clock = clocks.SystemClock()
+    async with open_cluster(tmp_path) as cluster:
+        token = await tokens.create(cluster.admin, ttl_s=600)
+        await signed(cluster, token)
+        folder = tmp_path / "agent"
+        folder.mkdir()
+        node = join.Node("n1", ("10.1.2.3",))
+        await join.join(cluster.url, token, node, folder, timeout_s=20)
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        async with join.open_node(cluster.url, folder) as as_node:
+            assert await join.read_facts(as_node) == FACTS
+            now = datetime.now(UTC)
+            assert not await join.renew(as_node, node, folder, now=now, clock=clock)
+            assert await join.renew(as_node, node, folder, now=now + timedelta(days=300), clock=clock)
+            after = {path.name: path.read_bytes() for path in folder.iterdir()}
+            changed = {name for name in after if after[name] != before[name]}
+            assert changed == {"client.crt", "client.key", "serving.crt", "serving.key"}
+            moved = join.Node("n1", ("10.9.9.9",))
+            assert await join.renew(as_node, moved, folder, now=now, clock=clock)
+        assert (folder / "client.crt").read_bytes() == after["client.crt"]
+        served = x509.load_pem_x509_certificate((folder / "serving.crt").read_bytes())
+        alternatives = served.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert "10.9.9.9" in [str(one) for one in alternatives.get_values_for_type(x509.IPAddress)]
+
+
+async def test_the_name_of_a_node_that_is_ready_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join, "POLL_S", 0.02)
+    async with open_cluster(tmp_path) as cluster:
+        token = await tokens.create(cluster.admin, ttl_s=600)
+        await signed(cluster, token)
+        node = core_v1.Node(metadata=meta_v1.ObjectMeta(name="n1"))
+        made = await cluster.admin.create(node)
+        made.status = core_v1.NodeStatus(conditions=[core_v1.NodeCondition(type="Ready", status="True")])
+        await cluster.admin.update(made, subresource="status")
+        folder = tmp_path / "agent"
+        folder.mkdir()
+        with pytest.raises(ClusterError, match='a Node with name "n1" and status "Ready" already exists'):
+            await join.join(cluster.url, token, join.Node("n1", ("10.1.2.3",)), folder, timeout_s=20)

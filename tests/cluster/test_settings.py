@@ -69,3 +69,25 @@ def test_credentials_are_kept_until_due_and_private(home: Path) -> None:
 
 def test_a_machine_without_a_network_is_reached_at_its_bridge() -> None:
     assert settings.plan("a", 1, node_name="n", advertise_address="").advertise_address == "10.243.0.1"
+
+
+def test_a_machine_that_joins_has_the_clusters_addresses_and_a_balancer_before_its_servers() -> None:
+    layout = Layout.of("far")
+    layout.create()
+    facts = settings.Facts("10.100.0.0/16", "10.200.0.0/16", "cluster.test")
+    made = settings.create_joined(layout, facts, server="https://192.0.2.1:6443", name="n2", address="192.0.2.2")
+    assert settings.load(layout) == made
+    assert made.facts == facts
+    assert (made.dns_address, made.service_address) == ("10.200.0.10", "10.200.0.1")
+    assert made.server_url == f"https://127.0.0.1:{made.balancer_port}"
+    assert made.processes == ("agent",)
+    assert settings.move_joined(layout, "https://192.0.2.3:6443").server == "https://192.0.2.3:6443"
+
+
+def test_clusters_with_the_same_addresses_do_not_share_a_machine() -> None:
+    own = settings.load_or_create(Layout.of("demo"))
+    layout = Layout.of("far")
+    layout.create()
+    with pytest.raises(errors.UsageError, match="in use by cluster demo of this machine"):
+        settings.create_joined(layout, own.facts, server="https://192.0.2.1:6443", name="n2", address="192.0.2.2")
+    assert not layout.settings.exists()

@@ -124,7 +124,7 @@ class Machine:
                 if not line.startswith("default") and "proto kernel" not in line
             ],
             "tables": self.run("nft", "list", "tables").splitlines(),
-            "mounts": [point for point in mounts if point.startswith((str(self.folder), "/run/netns/"))],
+            "mounts": [point for point in mounts if point.startswith((str(self.folder), "/run/netns/cni-"))],
             "cgroups": [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/knarr-{self.name}")],
         }
         return {sort: things for sort, things in found.items() if things}

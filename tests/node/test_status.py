@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 
+from knarr.node.heartbeat import status_patch
 from knarr.node.machine import Machine
 from knarr.node.runtime.runtime import Condition, Image, Version
-from knarr.node.status import Identity, Reading, is_ready, node_labels, node_status
+from knarr.node.status import Identity, Reading, is_ready, is_settled, node_labels, node_status
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MACHINE = Machine(2, 8 << 30, 100 << 30, {"2Mi": 0}, "m", "s", "b", "6.1", "Debian", "amd64")
@@ -33,6 +34,28 @@ def test_what_the_node_is() -> None:
     assert found.daemonEndpoints.kubeletEndpoint.Port == 10250
     assert found.nodeInfo.containerRuntimeVersion == "containerd://1.6.20"
     assert [image.names for image in found.images] == [["big@sha256:0", "big"], ["small"]]
+
+
+def test_pods_may_use_the_extended_resources_that_somebody_advertises() -> None:
+    before = status()
+    assert is_settled(before)
+    before.capacity |= {"example.com/dongle": "4", "kubernetes.io/odd": "1", "cpu": "64"}
+    assert not is_settled(before)
+    after = node_status(IDENTITY, Reading(Version("containerd", "1.6.20"), READY), before, now=NOW)
+    assert is_settled(after)
+    assert after.capacity is not None
+    assert after.allocatable is not None
+    for amounts in (after.capacity, after.allocatable):
+        assert amounts["example.com/dongle"] == "4"
+        assert amounts["cpu"] == "2"
+        assert "kubernetes.io/odd" not in amounts
+
+
+def test_resources_that_are_gone_are_taken_out() -> None:
+    before, after = status(), status()
+    before.allocatable["example.com/dongle"] = "4"
+    assert status_patch(before, after)["allocatable"]["example.com/dongle"] is None
+    assert status_patch(after, after) == {}
 
 
 def test_labels() -> None:

@@ -198,6 +198,18 @@ def qualified_name(value: str) -> Complaints:
     return tuple(found)
 
 
+def is_native_resource(name: str) -> bool:
+    """Return whether a resource is Kubernetes' own: without a domain or with one of its."""
+    return "/" not in name or "kubernetes.io/" in name
+
+
+def is_extended_resource(name: str) -> bool:
+    """Return whether a resource may be advertised by a device plugin or a node's administrator."""
+    if is_native_resource(name) or name.startswith("requests."):
+        return False
+    return not qualified_name(f"requests.{name}")
+
+
 @lru_cache(_CACHE)
 def label_value(value: str) -> Complaints:
     """Check a label value: empty, or up to 63 of [A-Za-z0-9_.-] with letters or digits at the ends."""

@@ -177,6 +177,7 @@ async def open_agent(config: Config, *, clock: clocks.Clock | None = None) -> As
         heartbeat = Heartbeat(
             client, identity, runtime, clock, storage=config.root, image_storage=config.containerd.root
         )
+        node.on_change(heartbeat.observe)
         supervisor.run("pods", roster.run)
         collector = imagegc.Collector(
             runtime,

@@ -19,7 +19,7 @@ from knarr.node import machine as machines
 from knarr.node.runtime.errors import RuntimeFailure
 from knarr.node.runtime.runtime import Condition, Image, Runtime, Version
 from knarr.node.runtime.runtime import Images as ImageService
-from knarr.node.status import Identity, Reading, is_ready, node_labels, node_object, node_status
+from knarr.node.status import Identity, Reading, is_ready, is_settled, node_labels, node_object, node_status
 from knarr.node.waiting import wait_set
 
 LEASE_NAMESPACE = "kube-node-lease"
@@ -70,6 +70,14 @@ class Heartbeat:
         self.registered = asyncio.Event()
         self.changed = asyncio.Event()
 
+    def observe(self, _old: core_v1.Node | None, node: core_v1.Node | None) -> None:
+        """Take in what somebody else has written; the handler of an informer of this Node alone."""
+        if node is None or self._node is None or _revision(node) <= _revision(self._node):
+            return
+        self._node = node
+        if node.status is not None and not is_settled(node.status):
+            self.changed.set()
+
     async def report(self) -> None:
         """Register the node, then keep its status right until cancelled."""
         while True:
@@ -109,7 +117,7 @@ class Heartbeat:
         self._node = await self._client.patch(
             core_v1.Node,
             self._identity.name,
-            {"status": _patch(old, status)},
+            {"status": status_patch(old, status)},
             PatchType.STRATEGIC,
             subresource="status",
         )
@@ -199,9 +207,17 @@ def _comparable(status: core_v1.NodeStatus) -> Any:
     return ours
 
 
-def _patch(old: core_v1.NodeStatus | None, new: core_v1.NodeStatus) -> dict[str, Any]:
+def status_patch(old: core_v1.NodeStatus | None, new: core_v1.NodeStatus) -> dict[str, Any]:
+    """Return the strategic merge patch from what the API has to what it should have."""
     before = msgspec.to_builtins(old) if old is not None else {}
     patch = {key: value for key, value in msgspec.to_builtins(new).items() if before.get(key) != value}
     if before.get("addresses") and "addresses" in patch:
         patch["addresses"] = [{"$patch": "replace"}, *patch["addresses"]]
+    if "allocatable" in patch:
+        gone = dict.fromkeys(before.get("allocatable") or (), None)
+        patch["allocatable"] = {**gone, **patch["allocatable"]}
     return patch
+
+
+def _revision(node: core_v1.Node) -> int:
+    return int((node.metadata.resourceVersion if node.metadata is not None else None) or 0)

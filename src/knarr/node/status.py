@@ -9,6 +9,7 @@ from datetime import datetime
 
 from lightkube.models import core_v1, meta_v1
 
+from knarr.api import names
 from knarr.node import machine as machines
 from knarr.node.machine import Machine
 from knarr.node.runtime.runtime import Condition, Image, Version
@@ -95,19 +96,20 @@ def node_status(
     Args:
         identity: What it is.
         reading: What was read.
-        old: What the API has, for the times of transitions.
+        old: What the API has: the times of transitions, and the extended resources that somebody advertises.
         now: The present.
     """
     total = machines.capacity(identity.machine, max_pods=identity.max_pods)
     machine = identity.machine
+    extended = _extended(old.capacity) if old is not None else {}
     images = sorted(reading.images, key=lambda image: -image.size_bytes)[:MAX_IMAGES]
     return core_v1.NodeStatus(
         addresses=[
             *(core_v1.NodeAddress(address=ip, type="InternalIP") for ip in identity.ips),
             core_v1.NodeAddress(address=identity.name, type="Hostname"),
         ],
-        allocatable=machines.format_amounts(machines.allocatable(total)),
-        capacity=machines.format_amounts(total),
+        allocatable={**extended, **machines.format_amounts(machines.allocatable(total))},
+        capacity={**extended, **machines.format_amounts(total)},
         conditions=_conditions(reading, old, now.replace(microsecond=0)),
         daemonEndpoints=core_v1.NodeDaemonEndpoints(kubeletEndpoint=core_v1.DaemonEndpoint(Port=identity.port)),
         images=[
@@ -132,6 +134,16 @@ def node_status(
 def is_ready(status: core_v1.NodeStatus) -> bool:
     """Tell whether a status says Ready."""
     return any(condition.type == "Ready" and condition.status == "True" for condition in status.conditions or [])
+
+
+def is_settled(status: core_v1.NodeStatus) -> bool:
+    """Tell whether pods may use the extended resources that a node has, all of them and no others."""
+    return _extended(status.capacity) == _extended(status.allocatable)
+
+
+def _extended(amounts: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the resources that are neither the machine's nor Kubernetes' own: whoever patches them into the capacity, advertises them."""
+    return {name: amount for name, amount in (amounts or {}).items() if names.is_extended_resource(name)}
 
 
 def _conditions(reading: Reading, old: core_v1.NodeStatus | None, now: datetime) -> list[core_v1.NodeCondition]:

@@ -28,6 +28,19 @@ def test_resources() -> None:
     assert reason(sized(), sized(), sized(), sized()) == "OutOfpods"
 
 
+def test_extended_resources_are_those_of_the_node() -> None:
+    node = msgspec.convert(
+        {"metadata": {"name": "n1"}, "status": {"allocatable": {"example.com/dongle": "3"}}}, core_v1.Node
+    )
+    for amounts, others, expected in (
+        ("2", (), ""),
+        ("2", (sized(**{"example.com/dongle": "2"}),), "OutOfexample.com/dongle"),
+    ):
+        found = admit(sized(**{"example.com/dongle": amounts}), others, allocatable=ALLOCATABLE, node=node)
+        assert (found.reason if found is not None else "") == expected
+    assert admit(sized(**{"example.com/other": "9"}), (), allocatable=ALLOCATABLE, node=node) is None
+
+
 def test_message_has_the_figures() -> None:
     found = admit(sized(cpu="3"), [], allocatable=ALLOCATABLE, node=None)
     assert found is not None

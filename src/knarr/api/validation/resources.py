@@ -37,22 +37,12 @@ _STANDARD = _QUOTA | {"storage"}
 _POD_LEVEL_SHOWN = ("cpu", HUGE_PAGES, "memory")
 _RULE = Callable[[Errors, str, str], None]
 
+is_native, is_extended = names.is_native_resource, names.is_extended_resource
+
 
 def is_huge_page(name: str) -> bool:
     """Return whether a resource is huge pages of some size."""
     return name.startswith(HUGE_PAGES)
-
-
-def is_native(name: str) -> bool:
-    """Return whether a resource is Kubernetes' own: without a domain or with one of its."""
-    return "/" not in name or "kubernetes.io/" in name
-
-
-def is_extended(name: str) -> bool:
-    """Return whether a resource may be advertised by a device plugin or a node's administrator."""
-    if is_native(name) or name.startswith("requests."):
-        return False
-    return not names.qualified_name(f"requests.{name}")
 
 
 def is_overcommit_allowed(name: str) -> bool:

@@ -3,12 +3,13 @@
 Source: pkg/kubelet/lifecycle/predicate.go, k8s.io/component-helpers/scheduling/corev1/nodeaffinity (v1.37).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from lightkube.models import core_v1
 
+from knarr.api import amounts, names
 from knarr.node.pods import spec as specs
 from knarr.node.pods.resources import pod_requests
 
@@ -60,6 +61,20 @@ def admit(
         used = sum((pod_requests(other, resource) for other in there), Fraction(0))
         if used + wanted > allocatable[resource]:
             return short_of(resource, wanted, used, allocatable[resource])
+    return _short_of_extended(pod, there, node)
+
+
+def _short_of_extended(pod: core_v1.Pod, others: Sequence[core_v1.Pod], node: core_v1.Node | None) -> Rejection | None:
+    """Look at the resources that somebody advertises on the node; what it does not have at all is somebody else's business."""
+    has = (node.status.allocatable if node is not None and node.status is not None else None) or {}
+    for resource, amount in has.items():
+        wanted = pod_requests(pod, resource) if names.is_extended_resource(resource) else Fraction(0)
+        if not wanted:
+            continue
+        used = sum((pod_requests(other, resource) for other in others), Fraction(0))
+        total = Fraction(amounts.nanos(amount), 10**9)
+        if used + wanted > total:
+            return short_of(resource, wanted, used, total)
     return None
 
 

@@ -18,9 +18,9 @@ from knarr.client import Client, PatchType
 from knarr.control.leader import micro_time
 from knarr.kit.clock import Clock
 from knarr.kit.http.messages import Response
-from knarr.node.heartbeat import LEASE_DURATION_S, LEASE_NAMESPACE
+from knarr.node.heartbeat import LEASE_DURATION_S, LEASE_NAMESPACE, status_patch
 from knarr.node.simulated.fleet import METRICS_PATH_ANNOTATION, RUNTIME, SimulatedNode, ready_conditions
-from knarr.node.status import Reading, is_ready, node_labels, node_object, node_status
+from knarr.node.status import Reading, is_ready, is_settled, node_labels, node_object, node_status
 
 RENEW_FIRST_S = 10.0
 RENEW_LIMIT_S = 25.0
@@ -143,11 +143,7 @@ class Heartbeats:
         return found
 
     async def _report(self, node: SimulatedNode, found: core_v1.Node) -> core_v1.Node:
-        status = msgspec.to_builtins(self._status(node, found.status))
-        old = msgspec.to_builtins(found.status) if found.status is not None else {}
-        changes = {key: value for key, value in status.items() if old.get(key) != value}
-        if old.get("addresses") and "addresses" in changes:
-            changes["addresses"] = [{"$patch": "replace"}, *changes["addresses"]]
+        changes = status_patch(found.status, self._status(node, found.status))
         patched = await self._client.patch(
             core_v1.Node, node.name, {"status": changes}, PatchType.STRATEGIC, subresource="status"
         )
@@ -205,4 +201,4 @@ def bytes_of(answer: Response) -> bytes:
 
 
 def _is_well(node: core_v1.Node) -> bool:
-    return node.status is not None and is_ready(node.status)
+    return node.status is not None and is_ready(node.status) and is_settled(node.status)

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -120,6 +121,24 @@ async def test_restarts_back_off_and_jobs_end(cluster: Cluster) -> None:
     assert (await cluster.wait("failed", lambda s: s.phase == "Failed")).containerStatuses[
         0
     ].state.terminated.reason == "Error"
+
+
+async def test_a_changed_container_is_replaced_without_the_pod_being_unready(cluster: Cluster) -> None:
+    await cluster.pod("p", cluster.container(f"trap 'exit 0' TERM; {FOREVER}"))
+    before = await cluster.wait_ready("p")
+    (known,) = before.containerStatuses
+    watch = cluster.client.watch(core_v1.Pod, namespace="default", fields="metadata.name=p", bookmarks=False)
+    async with asyncio.timeout(20), contextlib.aclosing(watch) as events:
+        # The same image by another name.
+        other = {"spec": {"containers": [{"name": "c", "image": known.imageID}]}}
+        await cluster.client.patch(core_v1.Pod, "p", other, namespace="default")
+        async for event in events:
+            status = event.object.status
+            assert status is not None
+            assert is_ready(status), status
+            (now,) = status.containerStatuses or ()
+            if now.restartCount == 1:
+                break
 
 
 async def test_probes_and_sidecars(cluster: Cluster) -> None:

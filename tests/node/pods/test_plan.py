@@ -72,7 +72,7 @@ CASES: dict[str, tuple[View, tuple[Action, ...]]] = {
     ),
     "a failed probe kills": (
         view(pod(), container(), failed_probes={"c-0": Kill("unhealthy", 7)}),
-        (StopContainer("c-0", 7, "unhealthy"),),
+        (StopContainer("c-0", 7, "unhealthy", restarts=True),),
     ),
     "a container that is being killed is not killed again": (
         view(pod(), container(), failed_probes={"c-0": Kill("unhealthy")}, stopping=frozenset({"c-0"})),
@@ -80,7 +80,7 @@ CASES: dict[str, tuple[View, tuple[Action, ...]]] = {
     ),
     "a changed image replaces": (
         view(pod(), container(spec=pod(containers=[{"name": "c", "image": "i:0"}]).spec.containers[0])),  # type: ignore[union-attr]
-        (StopContainer("c-0", 30, "Container c definition changed, will be restarted"),),
+        (StopContainer("c-0", 30, "Container c definition changed, will be restarted", restarts=True),),
     ),
     "a dead sandbox is replaced once its containers are gone": (
         view(pod(), container(state=EXITED), sandboxes=(sandbox(ready=False),)),

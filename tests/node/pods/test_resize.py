@@ -55,7 +55,7 @@ def test_pending_resize_survives_a_restart_of_the_agent() -> None:
     ("policy", "expected"),
     [
         ("NotRequired", Resize(("c-0",))),
-        ("RestartContainer", StopContainer("c-0", 30, "Container c resize requires restart")),
+        ("RestartContainer", StopContainer("c-0", 30, "Container c resize requires restart", restarts=True)),
     ],
 )
 def test_plan_of_a_granted_resize(policy: str, expected: Any) -> None:

@@ -76,6 +76,7 @@ class Actions:
         self._failures: dict[str, int] = {}
         self._missing: set[str] = set()
         self._next_retries: dict[str, Retry] = {}
+        self._replaced: set[str] = set()
         self.applied: dict[str, core_v1.ResourceRequirements | None] = {}
         self.waiting: dict[str, Waiting] = {}
         self.retries: dict[str, Retry] = {}
@@ -113,6 +114,11 @@ class Actions:
         if due and not self.is_starting:
             self._next_retries = retries
             self._lane = self._spawn("lane", self._run_lane(due))
+
+    def is_replacing(self, actions: Iterable[Action]) -> bool:
+        """Tell whether a container was ended here and the next one in its place is on its way: nobody need know of the moment between."""
+        starts = {action.name for action in actions if isinstance(action, Start)}
+        return any(name not in self._held and name not in self.waiting for name in starts & self._replaced)
 
     def next_due_s(self, now_s: float) -> list[float]:
         """Return when what is held back may be tried again."""
@@ -263,6 +269,7 @@ class Actions:
             await start.start_container(pod, container, container_id, self._tools)
         finally:
             await self._observed.look_at_container(container_id, sandbox_id=sandbox.id)
+        self._replaced.discard(action.name)
         self.waiting.pop(action.name, None)
         self._wake()
         await start.run_post_start(pod, container, container_id, place, self._tools)
@@ -287,6 +294,8 @@ class Actions:
         container = next((c for c in self._observed.containers if c.id == action.id), None)
         if container is None or action.id in self._stops:
             return
+        if action.restarts:
+            self._replaced.add(container.name)
         with_hook = action.id not in self._hooked
         self._hooked.add(action.id)
         task = self._spawn("stop", self._stop(action, container, with_hook=with_hook))

@@ -45,11 +45,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class StopContainer:
-    """End a running container."""
+    """End a running container; with `restarts` so that another takes its place."""
 
     id: str
     grace_s: int
     message: str = ""
+    restarts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,8 @@ class _Planner:
         leftovers = view.running
         for container in leftovers:
             if container.id not in view.stopping:
-                self._kill(container, Kill("Pod sandbox changed, it will be killed and re-created."))
+                text = "Pod sandbox changed, it will be killed and re-created."
+                self._kill(container, Kill(text), restarts=False)
         if leftovers:
             return
         older = [sandbox for sandbox in view.sandboxes[1:] if sandbox.ready]
@@ -289,9 +291,9 @@ class _Planner:
         self.resizes.append(observed.id)
         return True
 
-    def _kill(self, observed: Container, kill: Kill) -> None:
+    def _kill(self, observed: Container, kill: Kill, *, restarts: bool = True) -> None:
         grace_s = specs.grace_period_s(self.view.pod) if kill.grace_s is None else kill.grace_s
-        self.actions.append(StopContainer(observed.id, grace_s, kill.message))
+        self.actions.append(StopContainer(observed.id, grace_s, kill.message, restarts))
 
     def _start(self, container: ContainerSpec, previous: Container | None) -> None:
         name = container.name

@@ -173,7 +173,8 @@ class Worker:
         plan = plan_pod(self._make_view(), now_s=now_s)
         self._tell_waiting(plan)
         self._view = self._make_view(plan.waiting)
-        self._report(self._view)
+        if not self._actions.is_replacing(plan.actions):  # upstream's kubelet ends and starts it before it looks again
+            self._report(self._view)
         self._actions.begin(plan.actions, plan.retries)
         self._probes.retire(self._actions.stopping)
         if self._stop is None:

@@ -10,6 +10,7 @@ from knarr.cluster import serveroptions
 from knarr.cluster.errors import UsageError
 from knarr.cluster.layout import Layout
 from knarr.cluster.serveroptions import ServerOptions
+from knarr.controllers import roster
 from knarr.store import compaction
 from knarr.store.memory import MemoryBackend
 
@@ -52,3 +53,15 @@ def test_the_past_is_kept_as_long_as_told() -> None:
     assert (short.age_s, short.interval_s) == (20, 2)
     shared = serveroptions.history(ServerOptions(store="etcd://127.0.0.1:2379", etcd_compaction_interval=20))
     assert (shared.age_s, shared.interval_s) == (20, 20)
+
+
+def test_what_runs_beside_the_api_server_is_chosen(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    serveroptions.add_arguments(parser)
+    told = serveroptions.with_arguments(
+        serveroptions.ServerOptions(), parser.parse_args(["--controllers=-*,job-controller", "--scheduler=false"])
+    )
+    assert [one.name for one in roster.select(told.controllers)] == ["job-controller"]
+    assert not told.scheduler
+    assert roster.select(["-*"]) == []
+    assert len(roster.select(["-job-controller"])) == len(roster.select(["*"])) - 1

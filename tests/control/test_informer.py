@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
+import pytest
 from lightkube.models import core_v1
 
 from knarr.api.user import User
@@ -187,3 +188,19 @@ async def test_what_only_the_server_can_select_is_asked_of_it() -> None:
         informers.of(core_v1.Pod, field_selector="status.phase=Running", label_selector="a=b")
         await clock.advance(1)
         assert script.lists == 3
+
+
+async def test_a_kind_that_is_not_served_has_no_objects_until_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    script = Script()
+    script.items, script.status = [config_map("a", 1)], 404
+    informers, following = follow(script)
+    async with informers:
+        await informers.wait_synced()
+        await following.clock.advance(50)
+        assert (following.told, following.script.lists) == ([], 0)
+        script.status = 200
+        await following.clock.advance(120)
+        assert following.told == [("-", "a@1")]
+        assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+            "v1 configmaps: not served by this API server"
+        ]

@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import gc
 import logging
+from collections.abc import Callable
 from random import Random
 
 from knarr.api import user
@@ -51,6 +52,7 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
         told: What the administrator wants of the API server; None reads `server.json`.
     """
     told = told if told is not None else serveroptions.load(layout)
+    components = _components(told)
     clock, random = clocks.SystemClock(), Random()
     try:
         given = _apiserver_config(layout, decided, told)
@@ -76,7 +78,7 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
             signing_key=(layout.pki / "ca.key").read_bytes(),
         )
         shared = None
-        for name, start in (("kube-controller-manager", roster.run), ("kube-scheduler", scheduler.run)):
+        for name, start in components:
             client_for = contexts.in_process(server.handler, name, clock)
             opened = contexts.open_context(client_for, name, clock=clock, random=random, options=options, shared=shared)
             context = await stack.enter_async_context(opened)
@@ -87,6 +89,20 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
         gc.freeze()  # modules and tables live as long as the process: never look at them again
         logger.info("cluster %s serves on port %d", decided.name, decided.api_port)
         await stopping.wait()
+
+
+def _components(told: ServerOptions) -> list[tuple[str, Callable[[contexts.Context, Supervisor], None]]]:
+    """Return what runs beside the API server: the process name of each, and how it starts."""
+    try:
+        chosen = roster.select(told.controllers)
+    except roster.UnknownController as err:
+        raise UsageError(f"controllers: {err}") from err
+    found: list[tuple[str, Callable[[contexts.Context, Supervisor], None]]] = []
+    if chosen:
+        found.append(("kube-controller-manager", lambda context, tasks: roster.run(context, tasks, chosen)))
+    if told.scheduler:
+        found.append(("kube-scheduler", scheduler.run))
+    return found
 
 
 def _apiserver_config(layout: Layout, decided: Settings, told: ServerOptions) -> apiserver_config.Config:

@@ -57,6 +57,8 @@ class ServerOptions(
         enable_logs_handler: Whether the cluster's log files are served at /logs.
         enable_admission_plugins: Plugins that run besides the default ones.
         disable_admission_plugins: Plugins that do not run.
+        controllers: Which controllers run in this process, as kube-controller-manager's flag says it; -* is none.
+        scheduler: Whether the scheduler runs in this process.
     """
 
     store: str = ""
@@ -84,6 +86,8 @@ class ServerOptions(
     enable_logs_handler: bool = False
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()
+    controllers: tuple[str, ...] = ("*",)
+    scheduler: bool = True
 
 
 def load(layout: Layout) -> ServerOptions:

@@ -31,6 +31,8 @@ RETRY = Curve(first_s=0.1, limit_s=5.0, jitter=0.5)
 """Between attempts to reach the server; half a minute, upstream's limit, is long for a server that restarts in seconds."""
 WATCH_TIMEOUT_S = 300
 """Shortest life of a watch; up to as much again is added by chance, so that watches do not end together."""
+MISSING_S = 60.0
+"""How often an API server that does not serve the kind (an older one, say) is asked again."""
 EARLY_END_S = 1.0
 """A watch that ends sooner and told nothing counts as a failure."""
 
@@ -61,6 +63,7 @@ class Informer(Generic[T]):
         self._indexes: dict[str, tuple[Index[T], dict[str, dict[tuple[str, str], T]]]] = {}
         self._synced = asyncio.Event()
         self._revision = ""
+        self._is_missing = False
         self._pool = sharing.Pool()
 
     @property
@@ -117,14 +120,30 @@ class Informer(Generic[T]):
                 self._revision = ""
                 continue
             except errors.StatusError as err:
+                if err.code == errors.NotFound.code:
+                    self._miss()
+                    await self._clock.sleep(MISSING_S)
+                    continue
                 logger.log(_severity(err, backoff), "%s: %s", self.kind.resource.qualified, err)
                 await backoff.sleep()
                 continue
             if self._revision == before and self._clock.monotonic_s() - began_s < EARLY_END_S:
                 await backoff.sleep()
 
+    def _miss(self) -> None:
+        """Take a kind that is not served as one without objects: whoever waits for it has the rest of its work to do."""
+        if not self._is_missing:
+            resource = self.kind.resource
+            name = f"{resource.api_version} {resource.plural}"
+            logger.warning("%s: not served by this API server; taken as none, asked again each minute", name)
+        self._is_missing, self._revision = True, ""
+        for obj in [*self._in("")]:
+            self._forget(obj)
+        self._synced.set()
+
     async def _list(self) -> None:
         page = await self._client.list(self.kind, self.selection)
+        self._is_missing = False
         fresh = {key_of(obj): obj for obj in page.items}
         for obj in [*self._in("")]:
             if key_of(obj) not in fresh:

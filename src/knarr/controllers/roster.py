@@ -157,16 +157,16 @@ def select(selection: Sequence[str]) -> list[Entry]:
     """Return the controllers that a selection means.
 
     Args:
-        selection: "*" means all that run by default, "name" that one, "-name" all but that one.
+        selection: "*" means all that run by default, "name" that one, "-name" all but that one, "-*" none but those named.
 
     Raises:
         UnknownController: It names one that there is not.
     """
     known = {one.name for one in ROSTER}
     for word in selection:
-        if word != "*" and word.removeprefix("-") not in known:
+        if word not in ("*", "-*") and word.removeprefix("-") not in known:
             raise UnknownController(word.removeprefix("-"))
-    takes_all = "*" in selection or all(word.startswith("-") for word in selection)
+    takes_all = "*" in selection or ("-*" not in selection and all(word.startswith("-") for word in selection))
     return [
         one
         for one in ROSTER

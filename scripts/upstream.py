@@ -202,7 +202,7 @@ def kube_controller_manager(
 
 
 def kube_scheduler(binaries: Path, layout: Layout, config: Path, port: int) -> list[str | Path]:
-    """Return the command of kube-scheduler."""
+    """Return the command of kube-scheduler; without policy/v1beta1, which is gone since v1.25 and which it would wait for."""
     return [
         binaries / "kube-scheduler",
         f"--kubeconfig={config}",
@@ -212,6 +212,7 @@ def kube_scheduler(binaries: Path, layout: Layout, config: Path, port: int) -> l
         f"--secure-port={port}",
         f"--cert-dir={layout.data / 'scheduler'}",
         "--leader-elect=true",
+        "--feature-gates=PodDisruptionBudget=false",
     ]
 
 

@@ -254,6 +254,24 @@ async def test_of_updates_of_one_version_at_once_one_lands(tmp_path: Path) -> No
         assert sorted(answer.status for answer in answers) == [200, 409, 409, 409, 409]
 
 
+async def test_patches_of_one_object_share_the_flushes_of_the_disk(tmp_path: Path) -> None:
+    async with open_api(backend=SqliteBackend(tmp_path / "state.db")) as api:
+        created = await api.ok("POST", MAPS, config_map("m"))
+        version = created["metadata"]["resourceVersion"]
+        stale = {"metadata": {"resourceVersion": version}, "data": {"late": "v"}}
+        async with api.watch(f"{MAPS}?resourceVersion={version}") as events:
+            patches = [api.ok("PATCH", f"{MAPS}/m", {"data": {f"k{n}": "v"}}, content_type=MERGE) for n in range(20)]
+            same = api.ok("PATCH", f"{MAPS}/m", {"data": {"k19": "v"}}, content_type=MERGE)
+            late = api.fails(409, "PATCH", f"{MAPS}/m", stale, content_type=MERGE)
+            answers = await asyncio.gather(*patches, same, late)
+            seen = [(await events.next())["object"] for _ in range(20)]
+        assert [len(obj["data"]) for obj in seen] == list(range(1, 21))  # each change is an event of its own
+        versions = [int(obj["metadata"]["resourceVersion"]) for obj in answers[:20]]
+        assert versions == [int(obj["metadata"]["resourceVersion"]) for obj in seen]
+        assert answers[20] == answers[19]  # what changed nothing is answered once what it saw is durable
+        assert (await api.ok("GET", f"{MAPS}/m"))["data"].keys() == {f"k{n}" for n in range(20)}
+
+
 async def test_apply_creates_merges_and_conflicts(api: Api) -> None:
     path = f"{MAPS}/m?fieldManager=one"
     response = await api.call("PATCH", path, config_map("m", a="1"), content_type=APPLY)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from knarr.store.backend import ABSENT, Backend, Conflict, Entry, Event, Revision, range_end
+from knarr.store.backend import ABSENT, Backend, Conflict, Entry, Event, Revision, Ticket, range_end
 from knarr.store.errors import Closed, Compacted, FutureRevision
 from tests.store.conftest import Feed
 from tests.store.objects import encode, key, version
@@ -57,6 +57,31 @@ async def test_a_write_that_expects_something_else_changes_nothing(
     result = await backend.write(key("a"), None if deletes else encode("a"), expected=Revision(expected))
     assert result == Conflict(current)
     assert (backend.revision, await backend.get(key("a")), len(feed)) == (before, current, int(exists))
+
+
+async def test_a_write_may_build_on_one_that_is_under_way(backend: Backend, feed: Feed) -> None:
+    first = await put(backend, "a")
+    tickets = [Ticket(), Ticket()]
+    results = await asyncio.gather(
+        backend.write(key("a"), encode("a"), expected=first.modified, ticket=tickets[0]),
+        backend.write(key("a"), encode("a"), expected=tickets[0], ticket=tickets[1]),
+        backend.write(key("a"), encode("a"), expected=tickets[1]),
+        backend.write(key("a"), encode("a"), expected=tickets[0]),  # two on one: the second is late
+    )
+    assert [isinstance(result, Event) for result in results] == [True, True, True, False]
+    assert [ticket.revision for ticket in tickets] == [first.modified + 1, first.modified + 2]
+    assert [event.previous for event in feed[1:]] == [event.entry for event in feed[:-1]]
+
+
+async def test_what_builds_on_a_write_that_is_not_made_is_not_made(backend: Backend) -> None:
+    await put(backend, "a")
+    ticket = Ticket()
+    results = await asyncio.gather(
+        backend.write(key("a"), encode("a"), expected=Revision(99), ticket=ticket),
+        backend.write(key("a"), encode("a"), expected=ticket),
+        backend.write(key("b"), encode("b"), expected=ticket),  # not made is not the same as absent
+    )
+    assert [type(result) for result in results] == [Conflict] * 3
 
 
 async def test_of_writers_that_race_exactly_one_wins_each_round(backend: Backend, feed: Feed) -> None:

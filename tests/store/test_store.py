@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from knarr.store import watch as watches
@@ -54,6 +55,25 @@ async def take(watch: Watch, count: int) -> list[tuple[str, str, int]]:
 
 def names(entries: list[Entry]) -> list[str]:
     return [entry.key.rpartition(b"/")[2].decode() for entry in entries]
+
+
+async def test_updates_pile_up_on_what_is_under_way(store: Store) -> None:
+    first = await create(store, "a")
+    assert store.head(key("a")) is None
+
+    async def add(mark: str) -> None:
+        while True:
+            head, entry = store.head(key("a")), current(store, "a")
+            labels = msgspec.json.decode(head.value if head else entry.value)["metadata"].get("labels", {})
+            value = encode("a", {**labels, mark: "x"})
+            if isinstance(await store.update(key("a"), value, expected=head or entry.modified), Entry):
+                return
+
+    await asyncio.gather(*(add(f"m{n}") for n in range(20)))
+    last = current(store, "a")
+    assert len(msgspec.json.decode(last.value)["metadata"]["labels"]) == 20
+    assert last.modified == first.modified + 20
+    assert store.head(key("a")) is None
 
 
 async def test_what_is_written_is_read(store: Store) -> None:

@@ -21,6 +21,9 @@ LATEST = Revision(0)
 ABSENT = Revision(0)
 """Expected by a write that creates: the key must not exist."""
 
+UNDECIDED = Revision(-1)
+"""No key ever stands there."""
+
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """A key's value between two writes of it.
@@ -78,6 +81,24 @@ class Conflict(msgspec.Struct, frozen=True):
     current: Entry | None
 
 
+class Ticket:
+    """A write that is under way, for one that builds on it before it is durable.
+
+    Attributes:
+        revision: What the write became; UNDECIDED until it is, and for good if it is not made.
+    """
+
+    __slots__ = ("revision",)
+
+    def __init__(self) -> None:
+        self.revision = UNDECIDED
+
+
+def revision_of(expected: "Revision | Ticket") -> Revision:
+    """Return the revision at which a key must stand; one at which no key stands if the write that it depends on is not made."""
+    return expected.revision if isinstance(expected, Ticket) else expected
+
+
 Deliver = Callable[[Sequence[Event]], None]
 """Takes the events of one commit, ascending by revision. Must not raise."""
 
@@ -133,13 +154,21 @@ class Backend(Protocol):
             Compacted: `after` is older than the last compaction.
         """
 
-    async def write(self, key: bytes, value: bytes | None, *, expected: Revision) -> Event | Conflict:
+    @property
+    def is_ordered(self) -> bool:
+        """Whether writes are decided in the order in which they were asked for, so that one may expect another's ticket."""
+
+    async def write(
+        self, key: bytes, value: bytes | None, *, expected: Revision | Ticket, ticket: Ticket | None = None
+    ) -> Event | Conflict:
         """Put or delete one key if it stands at `expected`.
 
         Args:
             key: The key.
             value: The unstamped value; None deletes.
-            expected: The entry's `modified`; ABSENT if there must be none.
+            expected: The entry's `modified`; ABSENT if there must be none; if `is_ordered`, also the ticket of a write
+                asked for before, whose outcome the key must hold.
+            ticket: Is told what this write became.
 
         Returns:
             The event, durable and delivered; or Conflict.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from sortedcontainers import SortedDict
 
 from knarr.store import stamp
-from knarr.store.backend import LATEST, Conflict, Deliver, Entry, Event, Range, Revision
+from knarr.store.backend import LATEST, Conflict, Deliver, Entry, Event, Range, Revision, Ticket, revision_of
 from knarr.store.errors import Closed, Compacted, FutureRevision
 
 
@@ -65,12 +65,19 @@ class MemoryBackend:
         last = bisect_right(self._log, until, key=_revision_of)
         return [event for event in self._log[first:last] if _is_within(event.key, start, end)]
 
-    async def write(self, key: bytes, value: bytes | None, *, expected: Revision) -> Event | Conflict:
+    @property
+    def is_ordered(self) -> bool:
+        """Writes are made at once."""
+        return True
+
+    async def write(
+        self, key: bytes, value: bytes | None, *, expected: Revision | Ticket, ticket: Ticket | None = None
+    ) -> Event | Conflict:
         """Put or delete one key if it stands at `expected`."""
         if self._deliver is None:
             raise Closed
         current: Entry | None = self._live.get(key)
-        if (current.modified if current else 0) != expected or (value is None and current is None):
+        if (current.modified if current else 0) != revision_of(expected) or (value is None and current is None):
             return Conflict(current)
         self._revision = revision = Revision(self._revision + 1)
         entry = None
@@ -79,6 +86,8 @@ class MemoryBackend:
         else:
             entry = Entry(key, stamp.apply(value, revision), current.created if current else revision, revision)
             self._live[key] = entry
+        if ticket is not None:
+            ticket.revision = revision
         event = Event(revision, key, entry, current)
         self._log.append(event)
         self._deliver((event,))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from knarr.store import sqlite_queries, sqlite_schema
-from knarr.store.backend import LATEST, Conflict, Deliver, Entry, Event, Range, Revision
+from knarr.store.backend import LATEST, Conflict, Deliver, Entry, Event, Range, Revision, Ticket
 from knarr.store.errors import Closed, Compacted, FutureRevision, Unavailable
 from knarr.store.sqlite_writer import Job, Outcome, Write, Writer
 
@@ -104,7 +104,14 @@ class SqliteBackend:
         self._check(after)
         return events
 
-    async def write(self, key: bytes, value: bytes | None, *, expected: Revision) -> Event | Conflict:
+    @property
+    def is_ordered(self) -> bool:
+        """One thread decides all writes, in their order."""
+        return True
+
+    async def write(
+        self, key: bytes, value: bytes | None, *, expected: Revision | Ticket, ticket: Ticket | None = None
+    ) -> Event | Conflict:
         """Put or delete one key if it stands at `expected`; see `Backend.write`.
 
         Raises:
@@ -116,7 +123,7 @@ class SqliteBackend:
         outcome: asyncio.Future[Event | Conflict] = self._loop.create_future()
         if not self._outbox:
             self._loop.call_soon(self._flush)
-        self._outbox.append(Write(key, value, expected, outcome))
+        self._outbox.append(Write(key, value, expected, outcome, ticket))
         return await outcome
 
     async def catch_up(self) -> None:

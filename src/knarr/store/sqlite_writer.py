@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from knarr.store import sqlite_queries, sqlite_schema, stamp
-from knarr.store.backend import Conflict, Entry, Event, Range, Revision
+from knarr.store.backend import UNDECIDED, Conflict, Entry, Event, Range, Revision, Ticket, revision_of
 from knarr.store.errors import StoreError, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -29,15 +29,21 @@ COMMIT_BYTES = 16 << 20
 class Write:
     """A write that waits for its outcome, an `Event` or a `Conflict`."""
 
-    __slots__ = ("expected", "key", "outcome", "value")
+    __slots__ = ("expected", "key", "outcome", "ticket", "value")
 
     def __init__(
-        self, key: bytes, value: bytes | None, expected: Revision, outcome: asyncio.Future[Event | Conflict]
+        self,
+        key: bytes,
+        value: bytes | None,
+        expected: Revision | Ticket,
+        outcome: asyncio.Future[Event | Conflict],
+        ticket: Ticket | None = None,
     ) -> None:
         self.key = key
         self.value = value
         self.expected = expected
         self.outcome = outcome
+        self.ticket = ticket
 
 
 class Job:
@@ -153,6 +159,9 @@ class Writer(threading.Thread):
             if events:
                 sqlite_queries.append(connection, events)
         except (sqlite3.Error, OverflowError, MemoryError) as err:
+            for write in batch:
+                if write.ticket is not None:
+                    write.ticket.revision = UNDECIDED
             self._fail(connection, err)
             return
         self._report_recovery(bool(events))
@@ -173,13 +182,17 @@ class Writer(threading.Thread):
         for write in batch:
             key, value = write.key, write.value
             current = changed[key] if key in changed else self.live.get(key)
-            if (current.modified if current else 0) != write.expected or (value is None and current is None):
+            if (current.modified if current else 0) != revision_of(write.expected) or (
+                value is None and current is None
+            ):
                 outcomes.append((write.outcome, Conflict(current)))
                 continue
             revision = Revision(revision + 1)
             entry = None
             if value is not None:
                 entry = Entry(key, stamp.apply(value, revision), current.created if current else revision, revision)
+            if write.ticket is not None:
+                write.ticket.revision = revision
             changed[key] = entry
             event = Event(revision, key, entry, current)
             events.append(event)

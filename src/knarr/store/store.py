@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from knarr.kit import clock as clocks
 from knarr.store import compaction, stamp
-from knarr.store.backend import ABSENT, Backend, Conflict, Entry, Event, Revision
+from knarr.store.backend import ABSENT, Backend, Conflict, Entry, Event, Revision, Ticket
 from knarr.store.errors import Closed, Compacted, FutureRevision, TooLarge
 from knarr.store.query import Extract, Page, Query
 from knarr.store.watch import Dispatcher, Watch, WatchEvent
@@ -18,6 +18,23 @@ from knarr.store.watchcache import WatchCache
 
 VALUE_BYTES = 3 << 19
 """Largest value: etcd's 1.5 MiB, so that no object grows without end by patches."""
+
+
+class Head:
+    """A value on its way to a key: what the key will hold once the writes under way are durable.
+
+    Attributes:
+        value: Unstamped.
+        ticket: The write's.
+        outcome: The entry that it became; None if it did not.
+    """
+
+    __slots__ = ("outcome", "ticket", "value")
+
+    def __init__(self, value: bytes, outcome: asyncio.Future[Entry | None]) -> None:
+        self.value = value
+        self.ticket = Ticket()
+        self.outcome = outcome
 
 
 class Store:
@@ -34,6 +51,7 @@ class Store:
         self._cache = WatchCache(extract)
         self._dispatcher = Dispatcher()
         self._waiting: list[tuple[Revision, asyncio.Future[None]]] = []
+        self._heads: dict[bytes, Head] = {}
         self._closed = False
 
     @property
@@ -67,6 +85,13 @@ class Store:
     def get(self, key: bytes) -> Entry | None:
         """Return what stands at a key now."""
         return self._cache.get(key)
+
+    def head(self, key: bytes) -> Head | None:
+        """Return what an update under way is making of a key, if one is: an update may build on it without waiting.
+
+        So many writers of one key share a flush of the disk, instead of each losing to all before it.
+        """
+        return self._heads.get(key)
 
     def list(self, query: Query, *, limit: int = 0, after: bytes = b"") -> Page:
         """Read a selection as it stands now.
@@ -121,8 +146,8 @@ class Store:
         result = await self._write(key, value, ABSENT)
         return result if isinstance(result, Conflict) else _entry_of(result)
 
-    async def update(self, key: bytes, value: bytes, *, expected: Revision) -> Entry | Conflict:
-        """Replace the value of a key that must stand at revision `expected`.
+    async def update(self, key: bytes, value: bytes, *, expected: Revision | Head) -> Entry | Conflict:
+        """Replace the value of a key that must stand at revision `expected`, or hold what the update behind a head makes of it.
 
         Returns:
             The new entry, durable; or Conflict with what stands there (nothing, if it was deleted).
@@ -130,11 +155,31 @@ class Store:
         Raises:
             Unavailable: The write could not be made durable, and was not made.
         """
-        lost = self._lost(key, expected)
-        if lost is not None:
-            return lost
-        result = await self._write(key, value, expected)
-        return result if isinstance(result, Conflict) else _entry_of(result)
+        before = self._heads.get(key)
+        if isinstance(expected, Head):
+            depends: Revision | Ticket = expected.ticket
+            leads = before is expected or before is None
+        else:
+            lost = self._lost(key, expected)
+            if lost is not None:
+                return lost
+            depends, leads = expected, before is None
+        if not leads or not self._backend.is_ordered:
+            result = await self._write(key, value, depends)
+            return result if isinstance(result, Conflict) else _entry_of(result)
+        head = self._heads[key] = Head(value, asyncio.get_running_loop().create_future())
+        made: Entry | None = None
+        try:
+            result = await self._write(key, value, depends, head.ticket)
+            if isinstance(result, Event):
+                made = _entry_of(result)
+                return made
+            return result
+        finally:
+            if not head.outcome.done():
+                head.outcome.set_result(made)
+            if self._heads.get(key) is head:
+                del self._heads[key]
 
     async def delete(self, key: bytes, *, expected: Revision) -> Entry | Conflict:
         """Delete a key that must stand at revision `expected`.
@@ -231,12 +276,14 @@ class Store:
         current = self._cache.get(key)
         return Conflict(current) if current is not None and current.modified > expected else None
 
-    async def _write(self, key: bytes, value: bytes | None, expected: Revision) -> Event | Conflict:
+    async def _write(
+        self, key: bytes, value: bytes | None, expected: Revision | Ticket, ticket: Ticket | None = None
+    ) -> Event | Conflict:
         if self._closed:
             raise Closed
         if value is not None and len(value) > VALUE_BYTES:
             raise TooLarge(len(value), VALUE_BYTES)
-        result = await self._backend.write(key, value, expected=expected)
+        result = await self._backend.write(key, value, expected=expected, ticket=ticket)
         if isinstance(result, Event):
             await self.wait_revision(result.revision)
         return result

@@ -14,7 +14,7 @@ from knarr.apiserver.encryption.errors import BadConfiguration, Undecryptable
 from knarr.kit import clock as clocks
 from knarr.store import backend as backends
 from knarr.store import stamp
-from knarr.store.backend import LATEST, Conflict, Deliver, Entry, Event, Range, Revision
+from knarr.store.backend import LATEST, Conflict, Deliver, Entry, Event, Range, Revision, Ticket
 
 RELOAD_S = 60.0
 
@@ -82,11 +82,18 @@ class EncryptedBackend:
         """Read past changes."""
         return [self._open_event(one) for one in await self._inner.list_events(start, end, after=after, until=until)]
 
-    async def write(self, key: bytes, value: bytes | None, *, expected: Revision) -> Event | Conflict:
+    @property
+    def is_ordered(self) -> bool:
+        """As the backend below."""
+        return self._inner.is_ordered
+
+    async def write(
+        self, key: bytes, value: bytes | None, *, expected: Revision | Ticket, ticket: Ticket | None = None
+    ) -> Event | Conflict:
         """Encrypt and write."""
         chosen = self._configuration.of_key(key)
         stored = value if value is None or not chosen.prefix else chosen.encrypt(value, key)
-        result = await self._inner.write(key, stored, expected=expected)
+        result = await self._inner.write(key, stored, expected=expected, ticket=ticket)
         if isinstance(result, Conflict):
             return Conflict(None if result.current is None else self._open_entry(result.current))
         return self._open_event(result)

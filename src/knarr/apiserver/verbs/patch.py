@@ -82,6 +82,8 @@ async def _patch(
 ) -> writing.Written:
     definition = parts.type_of(target.resource)
     body = call.request.body
+    # A patch that speaks of the version (a test, a precondition) means the one that can be read.
+    is_free = b"resourceVersion" not in body and b"\\u" not in body
 
     async def make(old: Object) -> Object:
         result = writing.copy(patched(parts, patch_type, old, body, definition))
@@ -98,7 +100,9 @@ async def _patch(
         metadata.check_name(target, objects.metadata_of(result))
         return ownership.track(parts, call, target, old, result, write)
 
-    return await writing.update(parts, call, target, make, write, prepare=prepare, options_kind="PatchOptions")
+    return await writing.update(
+        parts, call, target, make, write, prepare=prepare, options_kind="PatchOptions", builds_on_head=is_free
+    )
 
 
 async def _apply(
@@ -131,9 +135,16 @@ async def _apply(
         result = intake.settle(parts, call, target.resource, result, write.field_validation)
         return await writing.create(parts, call, target, result, write, options_kind="PatchOptions")
 
-    missing = None if target.subresource else create
     return await writing.update(
-        parts, call, target, make, write, create_missing=missing, prepare=prepare, options_kind="PatchOptions"
+        parts,
+        call,
+        target,
+        make,
+        write,
+        create_missing=None if target.subresource else create,
+        prepare=prepare,
+        options_kind="PatchOptions",
+        builds_on_head=not sent.get("resourceVersion"),
     )
 
 

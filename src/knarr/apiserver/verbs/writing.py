@@ -3,6 +3,7 @@
 Source: k8s.io/apiserver/pkg/registry/generic/registry/store.go and pkg/registry/rest/{create,update}.go (v1.37).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.strategies import table
 from knarr.apiserver.strategies.strategy import Context, Strategy
 from knarr.store import backend as backends
+from knarr.store import store as stores
 
 Object = dict[str, Any]
 Make = Callable[[Object], Awaitable[Object]]
@@ -122,6 +124,7 @@ async def update(
     prepare: Prepare | None = None,
     options_kind: str = "UpdateOptions",
     attempts: int = UPDATE_ATTEMPTS,
+    builds_on_head: bool = False,
 ) -> Written:
     """Change a stored object, again and again until nobody else changed it meanwhile.
 
@@ -135,6 +138,7 @@ async def update(
         prepare: What the strategy does; None means what it does for the target's subresource.
         options_kind: Which options these are, for admission.
         attempts: How many lost races to bear.
+        builds_on_head: Whether the change may be made on top of one that is not durable yet: it asks for no version.
 
     Raises:
         NotFound: there is no such object.
@@ -150,7 +154,9 @@ async def update(
             if create_missing is None:
                 raise target.not_found()
             return await create_missing()
-        old = await reading.decode(parts, target.stored, entry.value)
+        head = parts.store.head(target.key) if builds_on_head else None
+        old = await reading.decode(parts, target.stored, head.value if head is not None else entry.value)
+        old["metadata"]["resourceVersion"] = str(entry.modified)
         visible = objects.to_version(target.resource, copy(old))
         obj = await make(visible)
         _check_version(target, strategy, obj, old, entry.modified)
@@ -167,19 +173,21 @@ async def update(
             call.warnings.extend(warnings.of(target.stored, obj, old))
         request.object = objects.to_version(target.resource, obj)
         await parts.chain.validate(request)
-        written = await _store_changed(context, strategy, obj, old, entry)
+        written = await _store_changed(context, strategy, obj, old, entry, head)
         if written is not None:
             return written
     raise target.conflict()
 
 
 async def _store_changed(
-    context: Context, strategy: Strategy, obj: Object, old: Object, entry: backends.Entry
+    context: Context, strategy: Strategy, obj: Object, old: Object, entry: backends.Entry, head: stores.Head | None
 ) -> Written | None:
-    """Put the object in the place of `entry`; None means that it is not there any more."""
+    """Put the object in the place of `entry`, or of what `head` makes of it; None means that it is not there any more."""
     parts, target = context.parts, context.target
     is_last = _is_finished(target, obj, old)
     is_fresh = reading.is_migrated(target.stored, entry.value) and not parts.is_stale(target.key)
+    if head is not None and (is_last or context.dry_run or (obj == old and is_fresh)):
+        return await _settle(context, obj, old, head, is_last=is_last)
     if obj == old and not is_last and is_fresh:
         current = parts.store.get(target.key)
         return Written(entry.value) if current is not None and current.modified == entry.modified else None
@@ -191,7 +199,7 @@ async def _store_changed(
             result = await parts.store.delete(target.key, expected=entry.modified)
         else:
             value = await reading.encode(parts, target.stored, obj)
-            result = await parts.store.update(target.key, value, expected=entry.modified)
+            result = await parts.store.update(target.key, value, expected=head or entry.modified)
     finally:
         if undo is not None:
             undo()
@@ -201,6 +209,12 @@ async def _store_changed(
         obj["metadata"]["resourceVersion"] = str(result.modified)
         return Written(codec.encode_response(obj), deleted=True)
     return Written(result.value)
+
+
+async def _settle(context: Context, obj: Object, old: Object, head: stores.Head, *, is_last: bool) -> Written | None:
+    """Wait for the change that an update builds on, where nothing is to be written over it; None asks for another attempt."""
+    entry = await asyncio.shield(head.outcome)
+    return Written(entry.value) if entry is not None and obj == old and not is_last else None
 
 
 async def adjust(parts: Parts, target: Target, change: Callable[[Object], None], *, dry_run: bool = False) -> bytes:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+
 from knarr.cluster import credentials
 from knarr.cluster.layout import Layout
 from knarr.cluster.settings import Settings
@@ -146,6 +148,10 @@ def etcd(layout: Layout, port: int) -> list[str | Path]:
 def kube_apiserver(binaries: Path, layout: Layout, decided: Settings, etcd_port: int) -> list[str | Path]:
     """Return the command of kube-apiserver."""
     folder = layout.pki
+    key = serialization.load_pem_private_key((folder / "sa.key").read_bytes(), None)
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, form)
+    (folder / "sa.pub").write_bytes(public)
     return [
         binaries / "kube-apiserver",
         f"--etcd-servers=http://127.0.0.1:{etcd_port}",
@@ -165,7 +171,7 @@ def kube_apiserver(binaries: Path, layout: Layout, decided: Settings, etcd_port:
         "--requestheader-username-headers=X-Remote-User",
         f"--proxy-client-cert-file={folder / 'front-proxy-client.crt'}",
         f"--proxy-client-key-file={folder / 'front-proxy-client.key'}",
-        f"--service-account-key-file={folder / 'sa.key'}",
+        f"--service-account-key-file={folder / 'sa.pub'}",
         f"--service-account-signing-key-file={folder / 'sa.key'}",
         f"--service-account-issuer=https://kubernetes.default.svc.{decided.domain}",
         f"--service-cluster-ip-range={decided.service_cidr}",

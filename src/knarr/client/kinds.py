@@ -11,6 +11,7 @@ import msgspec
 from lightkube.models import meta_v1
 
 from knarr.api.scheme import Resource, Scheme
+from knarr.client import nulls
 from knarr.client.errors import UnknownKind
 
 T = TypeVar("T")
@@ -39,9 +40,9 @@ class Kind(Generic[T]):
 
     def __init__(self, resource: Resource, python_type: Any) -> None:
         self.resource = resource
-        self.decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(python_type)
-        self.list_decoder: msgspec.json.Decoder[ListAnswer[T]] = msgspec.json.Decoder(ListAnswer[python_type])
-        self.event_decoder: msgspec.json.Decoder[EventAnswer[T]] = msgspec.json.Decoder(EventAnswer[python_type])
+        self.decoder = nulls.Decoder[T](python_type)
+        self.list_decoder = nulls.Decoder[ListAnswer[T]](ListAnswer[python_type])
+        self.event_decoder = nulls.Decoder[EventAnswer[T]](EventAnswer[python_type])
         group = resource.group
         self._root = f"/apis/{group}/{resource.version}" if group else f"/api/{resource.version}"
 

@@ -28,6 +28,8 @@ NEVER = math.inf
 HELD_BYTES = 64 * 1024
 LINGER_S = 1.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_ONE_RECORD_BYTES = 64 * 1024
+"""Up to this size a copy costs less than parts that are encrypted and sent one by one."""
 _LAST_CHUNK = b"0\r\n\r\n"
 _OURS = frozenset(("content-length", "transfer-encoding", "connection", "date"))
 
@@ -434,7 +436,9 @@ class Connection(asyncio.Protocol):
             if not chunk:
                 continue
             sent += len(chunk)
-            if chunked:
+            if chunked and len(chunk) < _ONE_RECORD_BYTES:  # one TLS record instead of three
+                self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            elif chunked:
                 self._transport.writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
             else:
                 self._transport.write(chunk)

@@ -14,7 +14,7 @@ from ssl import SSLContext
 
 from grpclib.const import Status
 
-from knarr.store.backend import LATEST, Conflict, Deliver, Entry, Event, Range, Revision
+from knarr.store.backend import LATEST, Conflict, Deliver, Entry, Event, Range, Revision, Ticket, revision_of
 from knarr.store.errors import Closed, Compacted, FutureRevision, TooLarge, Unavailable
 from knarr.store.etcd import compactor, feed, layout
 from knarr.store.etcd import etcd_pb2 as pb
@@ -122,7 +122,14 @@ class EtcdBackend:
             raise Unavailable(str(self._client), err.message) from err
         return [event for event in events if start <= event.key and (not end or event.key < end)]
 
-    async def write(self, key: bytes, value: bytes | None, *, expected: Revision) -> Event | Conflict:
+    @property
+    def is_ordered(self) -> bool:
+        """Writes of one key take turns."""
+        return True
+
+    async def write(
+        self, key: bytes, value: bytes | None, *, expected: Revision | Ticket, ticket: Ticket | None = None
+    ) -> Event | Conflict:
         """Put or delete one key if it stands at `expected`; see `Backend.write`.
 
         Raises:
@@ -134,9 +141,13 @@ class EtcdBackend:
         if not self._is_open:
             raise Closed
         async with self._turns.take(key):
-            if value is None and not expected:
+            revision = revision_of(expected)
+            if value is None and not revision:
                 return Conflict(await self.get(key))
-            return await self._write(key, value, expected)
+            result = await self._write(key, value, revision)
+            if ticket is not None and isinstance(result, Event):
+                ticket.revision = result.revision
+            return result
 
     async def catch_up(self) -> None:
         """Wait until every write that any server acknowledged before this call has been delivered here.

@@ -1,9 +1,12 @@
 """The scheduler against the real API server in this process."""
 
+import json
+
 from lightkube.models import core_v1, meta_v1, scheduling_v1
 from msgspec.structs import replace
 
 from knarr.client import PatchType
+from knarr.scheduler.telling import WHY
 from tests.controllers.lab import Lab, open_lab
 from tests.scheduler import objects
 
@@ -42,6 +45,20 @@ async def test_a_pod_that_fits_nowhere_is_told_why_and_placed_when_there_is_room
         assert found is not None
         assert (found.status, found.message) == ("False", message)
         assert await lab.events("FailedScheduling") == [message]
+        (event,) = [one for one in (await lab.client.list(core_v1.Event)).items if one.reason == "FailedScheduling"]
+        assert json.loads((event.metadata.annotations or {})[WHY]) == {
+            "total": 1,
+            "fits": [],
+            "whole": None,
+            "groups": [
+                {
+                    "reasons": [{"plugin": "NodeResourcesFit", "reason": "Insufficient cpu"}],
+                    "remedies": ["it had 20 cpu in all (it has 8)"],
+                    "count": 1,
+                    "nodes": ["n1"],
+                }
+            ],
+        }
         await lab.nodes.add("n2", cpu="32")
 
         async def placed() -> bool:

@@ -134,8 +134,45 @@ async def test_the_command_prints_json(tmp_path: Path) -> None:
         ]
 
 
-@pytest.mark.parametrize("target", ["node/n1", "pod", "pod/"])
+@pytest.mark.parametrize("target", ["node/n1", "pod", "pod/", "/p", "pod/a/b"])
 def test_what_cannot_be_explained_is_a_usage_error(target: str) -> None:
     from knarr.cli.main import run
 
     assert run(["why", target]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "there is no such file"),
+        ("kind: Config", "no context is the current one; name one of its contexts"),
+        ("kind: Config\ncurrent-context: x", 'contexts has no "x"'),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_without_a_cluster_it_says_what_is_wrong(
+    text: str | None, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from knarr.cli.main import run
+
+    path = tmp_path / "config"
+    if text is not None:
+        path.write_text(text)
+    assert run(["why", "pod/p", "--kubeconfig", str(path)]) == 1
+    out = capsys.readouterr().err
+    assert out.startswith(f"knarr: kubeconfig {path}: {told}")
+    assert "Traceback" not in out
+
+
+async def test_a_service_without_a_selector_is_fine_once_somebody_has_written_its_endpoints() -> None:
+    async with open_lab() as lab:
+        meta = meta_v1.ObjectMeta(name="s", namespace="default")
+        spec = core_v1.ServiceSpec(ports=[core_v1.ServicePort(port=80)])
+        await lab.client.create(core_v1.Service(metadata=meta, spec=spec))
+        told = await ask(lab, "service/s")
+        assert told[1] == "- it has no selector, and nobody has written an endpoint that is ready  [spec.selector]"
+        address = core_v1.EndpointAddress(ip="10.1.2.3")
+        subset = core_v1.EndpointSubset(addresses=[address], ports=[core_v1.EndpointPort(port=80)])
+        await lab.client.create(core_v1.Endpoints(metadata=meta, subsets=[subset]))
+        await lab.settle(2)
+        assert await ask(lab, "service/s") == ["service/s in default: ClusterIP, nothing is wrong"]

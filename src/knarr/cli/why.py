@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the explanation; 0 also if something is wrong."""
     kind, _, name = arguments.target.partition("/")
     kind = why.ALIASES.get(kind.lower(), kind.lower())
-    if kind not in why.KINDS or not name:
+    if kind not in why.KINDS or not name or "/" in name:
         raise errors.UsageError(f"{arguments.target}: expected KIND/NAME, with KIND one of {', '.join(why.KINDS)}")
     path = Path(arguments.kubeconfig) if arguments.kubeconfig else kubeconfig.default_path()
     answer = asyncio.run(ask(path, arguments.context, kind, arguments.namespace, name))

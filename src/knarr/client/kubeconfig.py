@@ -114,10 +114,14 @@ def to_transport(path: Path, context: str = "") -> HttpsTransport:
     """Return the way to the server of a context, the current one by default.
 
     Raises:
-        BadKubeconfig: the context or something that it names is missing.
+        BadKubeconfig: the file, the context or something that it names is missing.
     """
     config = load(path)
     chosen = context or config.get("current-context") or ""
+    if not path.exists():
+        raise BadKubeconfig(str(path), "there is no such file")
+    if not chosen:
+        raise BadKubeconfig(str(path), "no context is the current one; name one of its contexts")
     entry = _entry(path, config, "contexts", chosen).get("context") or {}
     cluster = _entry(path, config, "clusters", entry.get("cluster", "")).get("cluster") or {}
     user = (_entry(path, config, "users", entry["user"]).get("user") or {}) if entry.get("user") else {}

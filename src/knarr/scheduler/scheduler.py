@@ -27,6 +27,7 @@ from knarr.scheduler.configuration import Settings
 from knarr.scheduler.equivalence import Memory
 from knarr.scheduler.events import Event, Kind
 from knarr.scheduler.explain import Explanation, explain
+from knarr.scheduler.explanations import Explanations
 from knarr.scheduler.extenders import Extenders
 from knarr.scheduler.framework import State
 from knarr.scheduler.nominator import Nominator
@@ -36,6 +37,7 @@ from knarr.scheduler.queue import Queue, Waiting
 from knarr.scheduler.telling import Teller
 from knarr.scheduler.watching import Watching
 
+UNSCHEDULABLE = "Unschedulable"
 IN_FLIGHT = 256
 """Most bindings at a time: enough for the store to write many together."""
 
@@ -82,6 +84,7 @@ class Scheduler:
         self._memory = Memory()
         self._nominator = Nominator(self._cluster)
         self._waiting = WaitingPods()
+        self._explanations = Explanations(self.explain, context.clock)
         self._extenders = Extenders(settings.extenders)
         backoff = Curve(first_s=settings.initial_backoff_s, limit_s=settings.max_backoff_s)
         self._queue = Queue(context.clock, self, backoff)
@@ -243,10 +246,11 @@ class Scheduler:
             self._supervisor.once(f"preempt for {pod.namespace}/{pod.name}", self._preempt(pod, found))
         self._queue.retry(waiting, rejected_by)
         message = unplaced.message(", ".join(said))
-        self._tell_failure(pod, "Unschedulable", message)
+        self._tell_failure(pod, UNSCHEDULABLE, message)
 
     def _tell_failure(self, pod: PodFacts, reason: str, message: str) -> None:
-        self._tellers[self._profile(pod).name].failed(pod, message)
+        why = self._explanations.text(pod, message) if reason == UNSCHEDULABLE else ""
+        self._tellers[self._profile(pod).name].failed(pod, message, why)
         self._write(pod, reason, message, self._nominator.node_of(pod.uid))
 
     def _write(self, pod: PodFacts, reason: str, message: str, nominated: str) -> None:
@@ -310,7 +314,7 @@ class Scheduler:
         self._queue.retry(waiting, (stopped.plugin,) if stopped.plugin else ())
         total = len(self._cluster)
         message = f"0/{total} nodes are available: {stopped.reason}."
-        self._tell_failure(pod, "Unschedulable", message)
+        self._tell_failure(pod, UNSCHEDULABLE, message)
 
     def _undo(self, pod: PodFacts, node: str, state: State) -> None:
         self._cluster.remove_pod(pod.uid)

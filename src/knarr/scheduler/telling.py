@@ -18,6 +18,8 @@ from knarr.control import events as recording
 from knarr.kit.clock import Clock
 from knarr.scheduler.podfacts import PodFacts
 
+WHY = "scheduler.knarr.io/why"
+"""The annotation of a FailedScheduling event that says as JSON what each group of nodes lacks."""
 HELD = 20_000
 """Most events that are held back; the oldest are dropped."""
 PACE_S = 0.2
@@ -66,9 +68,12 @@ class Teller:
         if not self._is_busy():
             self.idle()
 
-    def failed(self, pod: PodFacts, message: str) -> None:
-        """Tell that a pod has none."""
-        self._recorder.event(pod.pod, recording.WARNING, "FailedScheduling", message, action="Scheduling")
+    def failed(self, pod: PodFacts, message: str, why: str = "") -> None:
+        """Tell that a pod has none; `why` is the whole truth for programs, if it was worked out."""
+        told = {WHY: why} if why else None
+        self._recorder.event(
+            pod.pod, recording.WARNING, "FailedScheduling", message, action="Scheduling", annotations=told
+        )
 
     def preempted(self, victim: core_v1.Pod, by: str, node: str) -> None:
         """Tell that a pod had to go."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-from lightkube.models import core_v1
+from lightkube.models import core_v1, discovery_v1
 
 from knarr.client import Client
 from knarr.control import selectors
 from knarr.scheduler.why import pods
 from knarr.scheduler.why.answer import Answer, Finding, warnings
+
+SERVICE_NAME = "kubernetes.io/service-name"
 
 
 async def explain(client: Client, namespace: str, name: str) -> Answer:
@@ -21,12 +23,12 @@ async def explain(client: Client, namespace: str, name: str) -> Answer:
     alive = [pod for pod in matching if pod.status is None or pod.status.phase not in ("Succeeded", "Failed")]
     ready = [pod for pod in alive if pods.is_ready(pod) or service.spec.publishNotReadyAddresses]
     if service.spec.type != "ExternalName":
-        if not selector:
-            text = "it has no selector: its endpoints are those that somebody else writes"
-            findings.append(Finding(text, "spec.selector"))
-        elif not alive:
+        if not selector and not await _has_endpoints(client, namespace, name):
+            text = "it has no selector, and nobody has written an endpoint that is ready"
+            findings.append(Finding(text, "spec.selector", ["an EndpointSlice of it had ready endpoints"]))
+        elif selector and not alive:
             findings += _nobody(selector, everyone, len(matching))
-        elif not ready:
+        elif selector and not ready:
             findings.append(Finding(f"none of its {len(alive)} pods is ready", "pods", objects=_names(alive)))
         for pod in [pod for pod in alive if pod not in ready][:3]:
             answer = await pods.explain_pod(client, pod)
@@ -37,6 +39,13 @@ async def explain(client: Client, namespace: str, name: str) -> Answer:
     findings += await warnings(client, namespace, service.metadata.uid or "")
     state = f"{len(ready)} of {len(alive)} pods ready" if selector else (service.spec.type or "ClusterIP")
     return Answer(f"service/{name}", namespace, state, not findings, findings)
+
+
+async def _has_endpoints(client: Client, namespace: str, name: str) -> bool:
+    """Tell whether a Service without a selector has an endpoint that is ready; one that does not say so is."""
+    page = await client.list(discovery_v1.EndpointSlice, namespace=namespace, labels=f"{SERVICE_NAME}={name}")
+    conditions = [endpoint.conditions for one in page.items for endpoint in one.endpoints or ()]
+    return any(found is None or found.ready is not False for found in conditions)
 
 
 def _nobody(selector: dict[str, str], everyone: Sequence[core_v1.Pod], finished: int) -> Iterator[Finding]:

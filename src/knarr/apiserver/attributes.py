@@ -6,7 +6,7 @@ Source: the ToSelectableFields functions of pkg/registry/*/strategy.go and AddFi
 pkg/apis/*/v1/conversion.go (v1.37).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from sys import intern
 from types import MappingProxyType
@@ -45,6 +45,37 @@ class _Plain(msgspec.Struct, gc=False):
 
 
 _plain = msgspec.json.Decoder(_Plain)
+
+
+class _Fields(Mapping[str, str]):
+    """The fields of one object: of a kind only the values are kept, their names once for all. None stands for what is not there."""
+
+    __slots__ = ("_places", "_values")
+
+    def __init__(self, places: Mapping[str, int], values: tuple[str | None, ...]) -> None:
+        self._places = places
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        found = self._values[self._places[name]]
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        place = self._places.get(name)
+        found = None if place is None else self._values[place]
+        return default if found is None else found
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, place in self._places.items() if self._values[place] is not None)
+
+    def __len__(self) -> int:
+        return len(self._values) - self._values.count(None)
+
+
+_NAME, _NAMESPACE = "metadata.name", "metadata.namespace"
+_PLACES = {_NAME: 0, _NAMESPACE: 1}
 
 
 class Extractor:
@@ -92,9 +123,7 @@ class Extractor:
 
 def _read_plain(value: bytes) -> queries.Attributes:
     metadata = _plain.decode(value).metadata
-    fields = {"metadata.name": metadata.name}
-    if metadata.namespace:
-        fields["metadata.namespace"] = intern(metadata.namespace)
+    fields = _Fields(_PLACES, (metadata.name, intern(metadata.namespace) if metadata.namespace else None))
     return queries.Attributes(_shared(metadata.labels), fields)
 
 
@@ -104,31 +133,31 @@ def _reader(storage: str, names: Iterable[str]) -> Callable[[bytes], queries.Att
         return _read_plain
     aliases = _ALIASES.get(storage, {})
     is_event = storage == "events"
-    paths = [(name, tuple(aliases.get(name, name).split("."))) for name in names]
+    paths = [(name, tuple(aliases.get(name, name).split("."))) for name in names if name not in _PLACES]
     tree: dict[str, Any] = {}
     for _, path in paths:
         node = tree
         for part in path[:-1]:
             node = node.setdefault(part, {})
         node.setdefault(path[-1], None)
+    names = [_NAME, _NAMESPACE, *(name for name in names if name not in _PLACES)]
+    places = {name: place for place, name in enumerate(names)}
     decoder = msgspec.json.Decoder(_struct("Selected", tree, [("metadata", _Metadata, _Metadata())]))
 
     def read(value: bytes) -> queries.Attributes:
         found: Any = decoder.decode(value)
         metadata: _Metadata = found.metadata
-        fields = {"metadata.name": metadata.name}
-        if metadata.namespace:
-            fields["metadata.namespace"] = intern(metadata.namespace)
+        values: list[str | None] = [metadata.name, intern(metadata.namespace) if metadata.namespace else None]
         for name, path in paths:
             node = found
             for part in path:
                 node = getattr(node, part, None)
                 if node is None:
                     break
-            fields[name] = _ABSENT.get(name, "") if node is None else intern(_text(node))
-        if is_event and not fields["source"]:
-            fields["source"] = fields["reportingComponent"]
-        return queries.Attributes(_shared(metadata.labels), fields)
+            values.append(_ABSENT.get(name, "") if node is None else intern(_text(node)))
+        if is_event and not values[places["source"]]:
+            values[places["source"]] = values[places["reportingComponent"]]
+        return queries.Attributes(_shared(metadata.labels), _Fields(places, tuple(values)))
 
     return read
 

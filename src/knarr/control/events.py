@@ -33,6 +33,7 @@ SPAM_REFILL_PER_S = 1 / 300
 MESSAGE_LIMIT = 1024
 COMBINED = "(combined from similar events): "
 CLOSE_TIMEOUT_S = 2.0
+_NOBODY = core_v1.ObjectReference()
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Correlator:
         """Take in an event as the server stored it."""
         message = event.message or ""
         key = _event_key(event, "" if message.startswith(COMBINED) else message)
-        _keep(self._written, key, event)
+        _keep(self._written, key, _slim(event))
 
     def _combine(self, event: core_v1.Event, now: float) -> tuple[str, bool]:
         key = _event_key(event, "")
@@ -241,6 +242,17 @@ def _object_key(event: core_v1.Event) -> tuple[str, ...]:
 def _event_key(event: core_v1.Event, message: str) -> tuple[str, ...]:
     path = event.involvedObject.fieldPath or ""
     return (*_object_key(event), path, event.type or "", event.reason or "", message)
+
+
+def _slim(event: core_v1.Event) -> core_v1.Event:
+    """Return of a written event what its repetitions need: thousands are kept."""
+    meta = event.metadata
+    return core_v1.Event(
+        metadata=meta_v1.ObjectMeta(name=meta.name, resourceVersion=meta.resourceVersion),
+        involvedObject=_NOBODY,
+        firstTimestamp=event.firstTimestamp,
+        count=event.count,
+    )
 
 
 def _keep(cache: "OrderedDict[tuple[str, ...], Any]", key: tuple[str, ...], value: Any) -> None:

@@ -3,6 +3,7 @@
 Upstream counterpart: pkg/scheduler/framework PodInfo; k8s.io/component-helpers/resource PodRequests (v1.37).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -114,7 +115,8 @@ def again(known: PodFacts, pod: core_v1.Pod) -> PodFacts:
 def _signature(spec: core_v1.PodSpec, more: tuple[object, ...]) -> bytes:
     # Volumes are left out: most pods have one for their token, named at random. The plugins that look at volumes are not local.
     parts = (spec.schedulerName, spec.nodeName, spec.nodeSelector, spec.affinity, spec.tolerations)
-    return msgspec.json.encode((parts, spec.topologySpreadConstraints, more))
+    encoded = msgspec.json.encode((parts, spec.topologySpreadConstraints, more))
+    return hashlib.blake2b(encoded, digest_size=16).digest()
 
 
 def amount(resource: str, quantity: str | int | float) -> int:

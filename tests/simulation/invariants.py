@@ -15,10 +15,12 @@ TOLERATED_BY_DAEMONS = {
 }  # fmt: skip
 OWNED = (
     "pods", "replicasets.apps", "controllerrevisions.apps", "endpointslices.discovery.k8s.io", "jobs.batch",
+    "leases.coordination.k8s.io",
 )  # fmt: skip
 OWNERS = {
     "ReplicaSet": "replicasets.apps", "Deployment": "deployments.apps", "StatefulSet": "statefulsets.apps",
-    "DaemonSet": "daemonsets.apps", "Job": "jobs.batch", "Service": "services", "Node": "nodes", "Endpoints": "endpoints",
+    "DaemonSet": "daemonsets.apps", "Job": "jobs.batch", "CronJob": "cronjobs.batch",
+    "Service": "services", "Node": "nodes", "Endpoints": "endpoints",
 }  # fmt: skip
 
 
@@ -121,6 +123,9 @@ def check_deployments(state: State) -> Iterator[str]:
         ]
         full = [rs for rs in owned if rs["spec"]["replicas"]]
         wanted, status = one["spec"]["replicas"], one.get("status") or {}
+        counts = tuple(sum((rs.get("status") or {}).get(f, 0) for rs in owned) for f in ("replicas", "readyReplicas"))
+        if (status.get("replicas", 0), status.get("readyReplicas", 0)) != counts:
+            yield f"Deployment {key(one)}: status says {status}, its ReplicaSets {counts}"
         if lacks_quota(state, one):
             pass  # a rollout goes no further then
         elif len(full) > 1 or sum(rs["spec"]["replicas"] for rs in full) != wanted:
@@ -140,16 +145,21 @@ def check_stateful_sets(state: State) -> Iterator[str]:
         wanted, status = one["spec"]["replicas"], one.get("status") or {}
         pods = state.pods_of(one)
         names = sorted(pod["metadata"]["name"] for pod in pods)
+        told = (status.get("replicas", 0), status.get("readyReplicas", 0))
+        if told != (len(pods), sum(map(is_ready, pods))):
+            yield f"StatefulSet {key(one)}: status says {told}, has {len(pods)}"
         if lacks_quota(state, one):
+            if {*names} - {f"{one['metadata']['name']}-{n}" for n in range(wanted)}:
+                yield f"StatefulSet {key(one)}: {wanted} wanted, has {names}"
             continue
         if names != sorted(f"{one['metadata']['name']}-{n}" for n in range(wanted)):
             yield f"StatefulSet {key(one)}: {wanted} wanted, has {names}"
         revisions = {pod["metadata"]["labels"].get("controller-revision-hash") for pod in pods}
         if not all(map(is_ready, pods)) or revisions - {status.get("updateRevision")}:
             yield f"StatefulSet {key(one)}: pods of {revisions}, newest {status.get('updateRevision')}, not all ready or new"
-        told = tuple(status.get(f, 0) for f in ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas"))
-        if told != (wanted,) * 4:
-            yield f"StatefulSet {key(one)}: {wanted} wanted, status says {told}"
+        counts = tuple(status.get(f, 0) for f in ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas"))
+        if counts != (wanted,) * 4:
+            yield f"StatefulSet {key(one)}: {wanted} wanted, status says {counts}"
 
 
 def check_daemon_sets(state: State) -> Iterator[str]:
@@ -159,7 +169,7 @@ def check_daemon_sets(state: State) -> Iterator[str]:
         wanted = Counter(key(node) for node in state.all("nodes") if fits_labels(template, node))
         pods = [pod for pod in state.pods_of(one) if is_active(pod)]
         there = Counter(pod["spec"].get("nodeName") or target_of(pod) for pod in pods)
-        if lacks_quota(state, one):
+        if lacks_quota(state, one) and not there - wanted:
             continue
         if there != wanted:
             yield f"DaemonSet {key(one)}: wanted on {sorted(wanted)}, is on {dict(there)}"
@@ -180,7 +190,9 @@ def check_jobs(state: State, observer: Observer) -> Iterator[str]:
         if any(is_active(pod) for pod in state.pods_of(one)) or status.get("active"):
             yield f"Job {key(one)} is over and has active pods"
         told = (status.get("succeeded", 0), status.get("failed", 0))
-        if "Complete" in over and spec.get("completions") and told[0] != spec["completions"]:
+        enough = [rule["succeededCount"] for rule in (spec.get("successPolicy") or {}).get("rules") or ()]
+        wanted = {*range(min(enough), spec["completions"] + 1)} if enough else {spec.get("completions", told[0])}
+        if "Complete" in over and told[0] not in wanted:
             yield f"Job {key(one)} is complete with {told[0]} of {spec['completions']}"
         ends = observer.ends[one["metadata"]["uid"]]
         if told != (len(ends.succeeded), len(ends.failed)):
@@ -193,6 +205,30 @@ def check_jobs(state: State, observer: Observer) -> Iterator[str]:
         left = [key(pod) for pod in state.pods_of(one) if TRACKING in (pod["metadata"].get("finalizers") or ())]
         if left:
             yield f"Job {key(one)} has not let go of {left}"
+
+
+def check_cron_jobs(state: State) -> Iterator[str]:
+    """A CronJob that is suspended has no Job that runs, and keeps no more than it should."""
+    for one in state.all("cronjobs.batch"):
+        jobs = [
+            job for job in state.all("jobs.batch") if (controller_of(job) or {}).get("uid") == one["metadata"]["uid"]
+        ]
+        if (one.get("status") or {}).get("active"):
+            yield f"CronJob {key(one)} is suspended and says that Jobs run: {one['status']['active']}"
+        for kind, limit in (("Complete", 3), ("Failed", 1)):
+            ended = [job for job in jobs if has_condition(job, kind)]
+            if len(ended) > limit:
+                yield f"CronJob {key(one)} keeps {len(ended)} Jobs that are {kind}"
+
+
+def check_apart(state: State) -> Iterator[str]:
+    """Pods that want to be apart are."""
+    places: Counter[tuple[str, str, str]] = Counter()
+    for pod in state.all("pods"):
+        if is_active(pod) and pod["spec"].get("nodeName") and wants_apart(pod):
+            meta = pod["metadata"]
+            places[meta["namespace"], meta["labels"]["app"], pod["spec"]["nodeName"]] += 1
+    yield from (f"{n} pods of {app} are on {node}" for (_, app, node), n in places.items() if n > 1 and app != "lost")
 
 
 def check_endpoints(state: State) -> Iterator[str]:
@@ -274,6 +310,8 @@ CHECKS: tuple[Callable[[State], Iterator[str]], ...] = (
     check_deployments,
     check_stateful_sets,
     check_daemon_sets,
+    check_cron_jobs,
+    check_apart,
     check_endpoints,
     check_budgets,
     check_quotas,
@@ -289,6 +327,17 @@ def key(obj: Object) -> str:
 def controller_of(obj: Object) -> Object | None:
     """Return the owner reference of an object's controller."""
     return next((one for one in obj["metadata"].get("ownerReferences") or () if one.get("controller")), None)
+
+
+def has_condition(obj: Object, kind: str) -> bool:
+    """Tell whether a condition is true."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == kind and one["status"] == "True" for one in conditions)
+
+
+def wants_apart(pod: Object) -> bool:
+    """Tell whether a pod is to be alone of its kind on its node."""
+    return bool((pod["spec"].get("affinity") or {}).get("podAntiAffinity"))
 
 
 def is_active(pod: Object) -> bool:
@@ -347,6 +396,9 @@ def has_place(pod: Object, node: Object, placed: list[Object]) -> bool:
     """Tell whether a pod that waits would fit on a node."""
     here = [one for one in placed if one["spec"]["nodeName"] == node["metadata"]["name"]]
     taken = {port for one in here for port in host_ports(one)}
+    kin = [one for one in here if one["metadata"]["labels"].get("app") == pod["metadata"]["labels"].get("app")]
+    if wants_apart(pod) and kin:
+        return False
     if not fits_labels(pod, node) or node["spec"].get("unschedulable") or taken & {*host_ports(pod)}:
         return False
     for resource in ("cpu", "memory"):

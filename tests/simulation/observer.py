@@ -1,5 +1,7 @@
 """What must hold all the time, noted as it happens: every change of a pod is seen in the order of commits."""
 
+import functools
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,16 +10,22 @@ from knarr.kit.clock import FakeClock
 
 Object = dict[str, Any]
 TRACKING = "batch.kubernetes.io/job-tracking"
+QUIET = (
+    "pods", "replicasets.apps", "deployments.apps", "statefulsets.apps", "daemonsets.apps", "controllerrevisions.apps", "jobs.batch",
+    "cronjobs.batch", "services", "endpoints", "endpointslices.discovery.k8s.io", "poddisruptionbudgets.policy", "resourcequotas",
+)  # fmt: skip
+"""What nobody writes any more once it is as it should be."""
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A PodDisruptionBudget before an eviction: its name, the healthy pods and how many there must be."""
+    """A PodDisruptionBudget before an eviction: its name, the healthy pods, how many there must be, and whom it protects."""
 
     name: str
     healthy: frozenset[str]
     desired: int
+    only_healthy: bool
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class Observer:
     Attributes:
         violations: What should not have happened.
         ends: How the pods of each Job ended, by the Job's uid.
+        changes: How often each object of the kinds that come to rest was written.
 
     Args:
         registry: The API server's.
@@ -52,8 +61,11 @@ class Observer:
         self._clock = clock
         self.violations: list[str] = []
         self.ends: dict[str, Ends] = {}
+        self.changes: Counter[str] = Counter()
         registry.subscribe("pods", self._on_pod)
         registry.subscribe("jobs.batch", self._on_job)
+        for plural in QUIET:
+            registry.subscribe(plural, functools.partial(self._note_change, plural))
 
     def budgets_of(self, pod: Object) -> list[Budget]:
         """Return the budgets of a pod as they stand; only those whose workload exists."""
@@ -66,7 +78,9 @@ class Observer:
                 healthy = {
                     p["metadata"]["uid"] for p in self._registry.list("pods", namespace) if is_healthy(p, wanted)
                 }
-                found.append(Budget(one["metadata"]["name"], frozenset(healthy), desired(one["spec"], expected)))
+                only_healthy = one["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
+                wanted_now = desired(one["spec"], expected)
+                found.append(Budget(one["metadata"]["name"], frozenset(healthy), wanted_now, only_healthy))
         return found
 
     def check_eviction(self, pod: Object, budgets: list[Budget]) -> None:
@@ -74,6 +88,8 @@ class Observer:
         if (pod.get("status") or {}).get("phase") != "Running":
             return  # has not come up or is over: never protected
         for budget in budgets:
+            if budget.only_healthy and pod["metadata"]["uid"] not in budget.healthy:
+                continue
             left = len(budget.healthy - {pod["metadata"]["uid"]})
             if left < budget.desired:
                 self.note(
@@ -97,6 +113,10 @@ class Observer:
             self.note(f"pod {new['metadata']['name']} was put on {new['spec']['nodeName']} without room: {reason}")
         if old is not None and _is_tracked(old) and not _is_tracked(new):
             self._let_go(new or old)  # one that is being deleted goes with its last finalizer
+
+    def _note_change(self, plural: str, old: Object | None, new: Object | None) -> None:
+        meta = (new or old or {})["metadata"]
+        self.changes[f"{plural} {meta.get('namespace', '')}/{meta['name']}"] += 1
 
     def _let_go(self, pod: Object) -> None:
         """Note how a pod ended that its Job has let go of; one whose end was due must have been noted in the Job's status before."""

@@ -37,6 +37,8 @@ async def test_everything_is_in_order_once_it_is_quiet(seed: int) -> None:
             await cluster.pass_time(LOOK_S, step_s=5.0)
             waited_s += LOOK_S
             found = violations(registry, observer)
+            found += [f"{name} is still written: {count} times" for name, count in observer.changes.items()]
+            observer.changes.clear()
             steady = 0 if found else steady + 1
         problems = [*observer.violations, *found]
         if problems or steady < STEADY_LOOKS:

@@ -15,11 +15,15 @@ from tests.simulation.observer import Observer
 Object = dict[str, Any]
 NAMESPACES = ("default", "limited")
 MIN_NODES, MAX_NODES = 4, 9
+MAX_LOST = 3
+"""Most pods that belong to nobody."""
 EVICTED_S = 420.0
 """The pods of a node that falls silent are evicted by then: 50 s until it is noticed, 300 s that pods tolerate, and some."""
 DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS = "deployments.apps", "statefulsets.apps", "daemonsets.apps"
 JOBS, SERVICES, BUDGETS = "jobs.batch", "services", "poddisruptionbudgets.policy"
-LIMITS = {DEPLOYMENTS: 6, STATEFUL_SETS: 3, DAEMON_SETS: 2, JOBS: 5, SERVICES: 4, BUDGETS: 4}
+CRON_JOBS = "cronjobs.batch"
+LIMITS = {DEPLOYMENTS: 6, STATEFUL_SETS: 3, DAEMON_SETS: 2, JOBS: 5, CRON_JOBS: 1, SERVICES: 4, BUDGETS: 4}
+TAINT = "example.com/maintenance"
 """Most objects of a kind; also the kinds that are created and deleted."""
 PREFIXES = {
     "": "/api/v1", "apps": "/apis/apps/v1", "batch": "/apis/batch/v1", "policy": "/apis/policy/v1",
@@ -48,6 +52,8 @@ class World:
             (3, self.create_stateful_set),
             (2, self.create_daemon_set),
             (4, self.create_job),
+            (1, self.create_cron_job),
+            (3, self.change_job),
             (3, self.create_service),
             (3, self.create_budget),
             (8, self.scale),
@@ -55,6 +61,7 @@ class World:
             (5, self.delete_workload),
             (6, self.delete_pod),
             (8, self.evict_pod),
+            (2, self.relabel_pod),
             (3, self.fail_node),
             (4, self.recover_node),
             (2, self.add_node),
@@ -62,6 +69,8 @@ class World:
             (3, self.cordon),
             (3, self.uncordon),
             (2, self.drain),
+            (3, self.taint),
+            (3, self.untaint),
             (2, self.restart_controllers),
             (2, self.restart_scheduler),
         )
@@ -95,6 +104,17 @@ class World:
                 self._cluster.simulation.recover(name)
         for node in await self.nodes():
             await self._mark(node, unschedulable=False)
+            while True:  # whoever else changes taints right now comes first
+                try:
+                    await self._set_taint(await self.get(f"/api/v1/nodes/{name_of(node)}"), "")
+                    break
+                except errors.Conflict:
+                    await self._cluster.pass_time(0.1)
+        for job in await self.items(JOBS):
+            if (job["spec"].get("suspend") or not job["spec"]["parallelism"]) and not is_ending(job):
+                await self._patch(job, {"spec": {"suspend": False, "parallelism": 2}})
+        for job in await self.items(CRON_JOBS):
+            await self._patch(job, {"spec": {"suspend": True}})
         self.history.append("calm")
 
     async def _wait_evicted(self) -> None:
@@ -115,13 +135,17 @@ class World:
         if random.random() < 0.8:
             surge, unavailable = random.choice(((1, 0), (0, 1), ("25%", "25%"), (2, 1), ("100%", "50%")))
             strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
-        host_port = random.random() < 0.15
+        kind = random.random()
+        host_port, apart = kind < 0.15, 0.15 <= kind < 0.3
         spec = {
-            "replicas": random.randint(0, 2 if host_port else 6),
+            "replicas": random.randint(0, 2 if host_port or apart else 6),
             "strategy": strategy,
             "minReadySeconds": random.choice((0, 0, 2)),
         }
-        await self._create(DEPLOYMENTS, spec, self._template(host_port=host_port))
+        template = self._template(host_port=host_port)
+        if apart:  # all pods of a template are made apart once they have its labels
+            template["spec"]["affinity"] = {"podAntiAffinity": {}}
+        await self._create(DEPLOYMENTS, spec, template)
 
     async def create_stateful_set(self) -> None:
         random = self._random
@@ -139,6 +163,25 @@ class World:
         await self._create(DAEMON_SETS, {}, template)
 
     async def create_job(self) -> None:
+        spec, template = self._job()
+        await self._create(JOBS, spec, template)
+
+    async def create_cron_job(self) -> None:
+        spec, template = self._job()
+        policy = self._random.choice(("Allow", "Forbid", "Replace"))
+        body = {"jobTemplate": {"spec": {**spec, "template": template}}}
+        await self._create(CRON_JOBS, {"schedule": "* * * * *", "concurrencyPolicy": policy, **body}, None)
+
+    async def change_job(self) -> None:
+        """Suspend, resume, widen or narrow a Job."""
+        target = await self._choose(JOBS)
+        if target is not None:
+            change: Object = {"parallelism": self._random.randint(0, 4)}
+            if self._random.random() < 0.5:
+                change = {"suspend": not target["spec"].get("suspend")}
+            await self._patch(target, {"spec": change})
+
+    def _job(self) -> tuple[Object, Object]:
         random = self._random
         template = self._template()
         said = template["metadata"]["annotations"]
@@ -153,7 +196,15 @@ class World:
         if random.random() < 0.8:
             spec["completions"] = random.randint(1, 5)
             spec["completionMode"] = random.choice(("NonIndexed", "Indexed"))
-        await self._create(JOBS, spec, template)
+        if spec.get("completionMode") == "Indexed" and template["spec"]["restartPolicy"] == "Never":
+            if random.random() < 0.3:
+                spec |= {"backoffLimitPerIndex": random.randint(0, 2), "maxFailedIndexes": random.randint(0, 3)}
+                del spec["backoffLimit"]
+            if random.random() < 0.3:
+                spec["successPolicy"] = {"rules": [{"succeededCount": random.randint(1, spec["completions"])}]}
+        if random.random() < 0.3:
+            spec["podReplacementPolicy"] = "Failed"
+        return spec, template
 
     async def create_service(self) -> None:
         target = await self._choose(DEPLOYMENTS, STATEFUL_SETS)
@@ -171,14 +222,16 @@ class World:
         bound = self._random.choice(
             ({"minAvailable": 1}, {"minAvailable": "50%"}, {"maxUnavailable": 1}, {"maxUnavailable": 0})
         )
-        spec = {"selector": {"matchLabels": {"app": name_of(target)}}, **bound}
+        policy = self._random.choice(("IfHealthyBudget", "AlwaysAllow"))
+        spec = {"selector": {"matchLabels": {"app": name_of(target)}}, "unhealthyPodEvictionPolicy": policy, **bound}
         await self._create(BUDGETS, spec, None, namespace=namespace_of(target))
 
     async def scale(self) -> None:
         target = await self._choose(DEPLOYMENTS, STATEFUL_SETS)
         if target is not None:
-            ports = "ports" in target["spec"]["template"]["spec"]["containers"][0]
-            await self._patch(target, {"spec": {"replicas": self._random.randint(0, 2 if ports else 7)}})
+            pod = target["spec"]["template"]["spec"]
+            few = "ports" in pod["containers"][0] or "affinity" in pod
+            await self._patch(target, {"spec": {"replicas": self._random.randint(0, 2 if few else 7)}})
 
     async def change_template(self) -> None:
         target = await self._choose(DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
@@ -205,6 +258,15 @@ class World:
         if pod is not None:
             await self._cluster.pass_time(0.5)  # let budgets hear what was
             await self._evict(pod)
+
+    async def relabel_pod(self) -> None:
+        """Take a pod away from its ReplicaSet, which makes another."""
+        pods = [pod for pod in await self.items("pods") if not is_ending(pod)]
+        owned = [
+            pod for pod in pods if any(o["kind"] == "ReplicaSet" for o in pod["metadata"].get("ownerReferences", ()))
+        ]
+        if owned and sum(not pod["metadata"].get("ownerReferences") for pod in pods) < MAX_LOST:
+            await self._patch(self._random.choice(owned), {"metadata": {"labels": {"app": "lost"}}})
 
     async def _evict(self, pod: Object) -> None:
         path = f"{self.path_of(pod)}/eviction"
@@ -270,6 +332,28 @@ class World:
                 except errors.StatusError as err:
                     self.history.append(f"  refused: {err}")
 
+    async def taint(self) -> None:
+        name = await self._choose_node(lambda node: not self._is_silent(node))
+        if name:
+            await self._set_taint(
+                await self.get(f"/api/v1/nodes/{name}"), self._random.choice(("NoSchedule", "NoExecute"))
+            )
+
+    async def untaint(self) -> None:
+        for node in await self.nodes():
+            await self._set_taint(node, "")
+
+    async def _set_taint(self, node: Object | None, effect: str) -> None:
+        """Set our taint to an effect; empty takes it away."""
+        if node is None:
+            return
+        others = [one for one in node["spec"].get("taints") or () if one["key"] != TAINT]
+        wanted = [*others, *([{"key": TAINT, "effect": effect}] if effect else [])]
+        if wanted != (node["spec"].get("taints") or []):
+            self.history.append(f"{name_of(node)} tainted {effect}" if effect else f"{name_of(node)} untainted")
+            body = {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"]}, "spec": {"taints": wanted}}
+            await self._patch(node, body, quiet=True)
+
     async def _mark(self, node: Object | None, *, unschedulable: bool) -> None:
         if node is not None and bool(node["spec"].get("unschedulable")) != unschedulable:
             self.history.append(f"{name_of(node)} {'cordoned' if unschedulable else 'uncordoned'}")
@@ -327,6 +411,11 @@ class World:
         name, namespace = f"{plural[:2]}{self._made}", namespace or self._random.choice(NAMESPACES)
         if template is not None:
             template["metadata"]["labels"] = {"app": name}
+            if "affinity" in template["spec"]:
+                selector = {"matchLabels": {"app": name}}
+                term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": selector}
+                required = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+                template["spec"]["affinity"] = {"podAntiAffinity": required}
             spec = {**spec, "template": template}
             if plural != JOBS:
                 spec["selector"] = {"matchLabels": {"app": name}}

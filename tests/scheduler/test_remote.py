@@ -74,7 +74,7 @@ async def test_the_example_plugin_has_its_say(tmp_path: Path, monkeypatch: pytes
     [
         ("kind: Pod", "expected apiVersion kubescheduler.config.k8s.io/v1 and kind KubeSchedulerConfiguration"),
         ("profiles: [{plugins: {sort: {}}}]", "profiles[0].plugins.sort: unknown extension point"),
-        ("podInitialBackoffSeconds: 0", "podInitialBackoffSeconds: 0: expected a whole number from 1"),
+        ("podInitialBackoffSeconds: 0", "podInitialBackoffSeconds: Invalid value: 0: must be greater than 0"),
         ("leaderElection: {leaseDuration: soon}", "leaseDuration: 'soon': expected a duration such as 15s"),
         ("nodes: 3", "nodes: unknown field"),
     ],

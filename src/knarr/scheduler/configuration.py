@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from knarr.scheduler import arguments
+from knarr.api.field import format_errors
+from knarr.scheduler import arguments, validation
 from knarr.scheduler.errors import BadConfiguration
 from knarr.scheduler.extenders import Extender
 from knarr.scheduler.plugins import order
@@ -117,6 +118,9 @@ def parse(text: str) -> Settings:
     unknown = given.keys() - _FIELDS
     if unknown:
         raise BadConfiguration(min(unknown), f"unknown field; expected one of {', '.join(sorted(_FIELDS))}")
+    refused = validation.validate(given)
+    if refused:
+        raise BadConfiguration("", format_errors(refused))
     extenders = [_extender(one, f"extenders[{n}]") for n, one in enumerate(given.get("extenders") or ())]
     profiles = [_profile(one, f"profiles[{n}]", extenders) for n, one in enumerate(given.get("profiles") or [{}])]
     names = [one.name for one in profiles]

@@ -131,7 +131,7 @@ class Observer:
                 ends.succeeded.add(uid if index is None else index)
                 if is_counting and index is None and uid not in ends.noted["succeeded"]:
                     self.note(f"pod {pod['metadata']['name']} has succeeded and was let go of uncounted")
-            elif is_counting and (_status(pod).get("phase") == "Failed" or pod["metadata"].get("deletionTimestamp")):
+            elif is_counting and job is not None and _is_due(job, pod):
                 self.note(f"pod {pod['metadata']['name']} has failed and was let go of uncounted")
 
     def _on_job(self, old: Object | None, new: Object | None) -> None:
@@ -184,3 +184,15 @@ def _is_going_on(job: Object) -> bool:
     """Tell whether a Job's pods are still to be counted."""
     over = {one["type"] for one in _status(job).get("conditions") or () if one["status"] == "True"}
     return not job["metadata"].get("deletionTimestamp") and not over & {"Complete", "Failed"}
+
+
+def _is_due(job: Object, pod: Object) -> bool:
+    """Tell whether a pod that has not succeeded counts as failed.
+
+    Deleted ones do, too, unless their end is waited for; and once the Job has what it wants, nobody waits any more.
+    """
+    if _status(pod).get("phase") == "Failed":
+        return True
+    waits = job["spec"].get("podReplacementPolicy") == "Failed" or "podFailurePolicy" in job["spec"]
+    met = any(one["type"] == "SuccessCriteriaMet" for one in _status(job).get("conditions") or ())
+    return bool(pod["metadata"].get("deletionTimestamp")) and not (waits and met)

@@ -33,7 +33,25 @@ def test_evictions_are_slower_or_stop_while_too_much_is_down(
 ) -> None:
     everyone = [node("a", ready=True) for _ in range(ready)] + [node("a", ready=False) for _ in range(unready)]
     everyone += [node("b", ready=True) for _ in range(others)]
-    assert nodezones.eviction_rate(everyone, ":a") == expected
+    zones = nodezones.Zones()
+    for number, one in enumerate(everyone):
+        zones.note(f"n{number}", one)
+    assert zones.rate(":a") == expected
+
+
+def test_only_a_change_that_matters_for_evictions_is_told() -> None:
+    zones = nodezones.Zones()
+    for number in range(10):
+        zones.note(f"n{number}", node("a", ready=True))
+    assert not zones.note("n0", node("a", ready=True))
+    assert [zones.note(f"n{number}", node("a", ready=False)) for number in range(6)] == [False] * 5 + [True]
+    assert zones.rate(":a") == 0.0
+    assert zones.note("n0", node("a", ready=True))
+    assert zones.rate(":a") == nodezones.RATE
+    for number in range(10):
+        zones.note(f"n{number}", None)
+    zones.note("n0", node("a", ready=False))
+    assert zones.rate(":a") is None
 
 
 @pytest.mark.parametrize(

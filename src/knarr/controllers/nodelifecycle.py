@@ -19,7 +19,7 @@ from knarr.api import errors
 from knarr.client import PatchType
 from knarr.control import Context, informer, loop
 from knarr.controllers import pods as podinfo
-from knarr.controllers.nodezones import Pace, eviction_rate, is_ready, zone_of
+from knarr.controllers.nodezones import Pace, Zones, is_ready, zone_of
 
 GRACE_S = 50.0
 """How long a node may be silent. Source: kube-controller-manager --node-monitor-grace-period."""
@@ -165,6 +165,7 @@ class Monitor:
         self._pods.add_index(podinfo.NODE_INDEX, podinfo.by_node)
         self._seen: dict[str, _Seen] = {}
         self._pace = Pace()
+        self._zones = Zones()
 
     async def run(self) -> None:
         """Look at all nodes every few seconds."""
@@ -195,7 +196,7 @@ class Monitor:
         if is_ready(node):
             return Eviction.BEGIN, None
         zone = zone_of(node)
-        rate = eviction_rate(self._nodes.list(), zone)
+        rate = self._zones.rate(zone)
         if rate is None:
             return Eviction.WITHDRAW, None
         assert node.spec
@@ -207,11 +208,13 @@ class Monitor:
         return (Eviction.HOLD, wait_s) if wait_s else (Eviction.BEGIN, None)
 
     def requests_of_node(self, old: core_v1.Node | None, new: core_v1.Node | None) -> Iterable[loop.Request]:
-        """Name the node; with it all that are not ready when one became ready or stopped being so: that decides about evictions."""
-        if old is not None and (new is None or is_ready(old) != is_ready(new)):
+        """Name the node; with it all that are not ready when it changes how fast nodes may be evicted from."""
+        name = informer.key_of(new if new is not None else old)[1]
+        found = [] if new is None else [*loop.itself(new)]
+        if self._zones.note(name, new):
             unready = [node for node in self._nodes.list() if not is_ready(node)]
-            return [request for node in [*unready, new or old] for request in loop.itself(node)]
-        return loop.itself(new)
+            found += [request for node in unready for request in loop.itself(node)]
+        return found
 
     async def _look(self, node: core_v1.Node) -> None:
         name = informer.key_of(node)[1]

@@ -3,7 +3,7 @@
 Upstream counterpart: handleDisruption, ComputeZoneState and the zone pod evictors in pkg/controller/nodelifecycle (v1.37).
 """
 
-from collections.abc import Sequence
+from collections import Counter
 
 from lightkube.models import core_v1
 
@@ -16,20 +16,47 @@ LARGE_ZONE = 50
 """Zones up to this size are not evicted from at all while most of their nodes are down."""
 
 
-def eviction_rate(nodes: Sequence[core_v1.Node], zone: str) -> float | None:
-    """Return how many nodes of a zone a second may be evicted from; None if even what has begun is to be taken back.
+class Zones:
+    """How many nodes of each zone are ready, counted as they change: with thousands of nodes nobody looks at all of them for one."""
 
-    Args:
-        nodes: All.
-        zone: As `zone_of` names it.
-    """
-    if nodes and not any(is_ready(node) for node in nodes):
-        return None
-    mine = [node for node in nodes if zone_of(node) == zone]
-    unready = sum(not is_ready(node) for node in mine)
-    if unready == len(mine) or unready <= 2 or unready / len(mine) < UNHEALTHY_SHARE:
-        return RATE  # a whole zone that is down while others work is really down
-    return SLOW_RATE if len(mine) > LARGE_ZONE else 0.0
+    def __init__(self) -> None:
+        self._nodes: dict[str, tuple[str, bool]] = {}
+        self._ready: Counter[str] = Counter()
+        self._unready: Counter[str] = Counter()
+
+    def note(self, name: str, node: core_v1.Node | None) -> bool:
+        """Take in a node as it is now, None for gone; tell whether that changes how fast any zone may be evicted from."""
+        now = (zone_of(node), is_ready(node)) if node is not None else None
+        before = self._nodes.get(name)
+        if now == before:
+            return False
+        rates = self.rates()
+        for found, step in ((before, -1), (now, 1)):
+            if found is not None:
+                count = self._ready if found[1] else self._unready
+                count[found[0]] += step
+        if now is None:
+            del self._nodes[name]
+        else:
+            self._nodes[name] = now
+        return self.rates() != rates
+
+    def rate(self, zone: str) -> float | None:
+        """Return how many nodes of a zone a second may be evicted from; None if even what has begun is to be taken back.
+
+        Args:
+            zone: As `zone_of` names it.
+        """
+        ready, unready = self._ready[zone], self._unready[zone]
+        if self._nodes and not self._ready.total():
+            return None
+        if not ready or unready <= 2 or unready / (ready + unready) < UNHEALTHY_SHARE:
+            return RATE  # a whole zone that is down while others work is really down
+        return SLOW_RATE if ready + unready > LARGE_ZONE else 0.0
+
+    def rates(self) -> dict[str, float | None]:
+        """Return the rate of each zone."""
+        return {zone: self.rate(zone) for zone in {*self._ready, *self._unready}}
 
 
 def is_ready(node: core_v1.Node) -> bool:

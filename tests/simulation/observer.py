@@ -187,12 +187,8 @@ def _is_going_on(job: Object) -> bool:
 
 
 def _is_due(job: Object, pod: Object) -> bool:
-    """Tell whether a pod that has not succeeded counts as failed.
-
-    Deleted ones do, too, unless their end is waited for; and once the Job has what it wants, nobody waits any more.
-    """
+    """Tell whether a pod that has not succeeded counts as failed: deleted ones do, too, until the Job has what it wants."""
     if _status(pod).get("phase") == "Failed":
         return True
-    waits = job["spec"].get("podReplacementPolicy") == "Failed" or "podFailurePolicy" in job["spec"]
     met = any(one["type"] == "SuccessCriteriaMet" for one in _status(job).get("conditions") or ())
-    return bool(pod["metadata"].get("deletionTimestamp")) and not (waits and met)
+    return bool(pod["metadata"].get("deletionTimestamp")) and not met

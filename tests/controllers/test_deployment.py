@@ -150,3 +150,55 @@ async def test_scale_pause_and_delete() -> None:
             return not left and not (await lab.client.list(core_v1.Pod)).items
 
         await lab.until(gone, seconds=90)
+
+
+async def test_a_replica_set_of_the_name_but_of_another_template_is_got_around() -> None:
+    async with open_lab("n1") as lab:
+        made = deployment(1)
+        await lab.client.create(made)
+        await lab.until(lambda: is_rolled_out(lab))
+        (mine,) = (await lab.client.list(apps_v1.ReplicaSet, namespace="default")).items
+        assert mine.metadata and mine.spec
+        await lab.client.delete(apps_v1.Deployment, "web", namespace="default")
+
+        async def gone() -> bool:
+            return not (await lab.client.list(apps_v1.ReplicaSet, namespace="default")).items
+
+        await lab.until(gone)
+        # Whoever takes the name that the hash gives forces another hash.
+        labels = {"app": "stranger"}
+        template = core_v1.PodTemplateSpec(
+            metadata=meta_v1.ObjectMeta(labels=labels),
+            spec=core_v1.PodSpec(containers=[core_v1.Container(name="c", image="web:2")]),
+        )
+        spec = apps_v1.ReplicaSetSpec(replicas=0, selector=meta_v1.LabelSelector(matchLabels=labels), template=template)
+        meta = meta_v1.ObjectMeta(name=mine.metadata.name, namespace="default")
+        await lab.client.create(apps_v1.ReplicaSet(metadata=meta, spec=spec))
+        await lab.client.create(deployment(1))
+        await lab.until(lambda: is_rolled_out(lab))
+        status = (await get(lab)).status
+        assert status is not None
+        assert status.collisionCount == 1
+        names = {one.metadata.name for one in (await lab.client.list(apps_v1.ReplicaSet, namespace="default")).items}
+        assert len(names) == 2
+        assert mine.metadata.name in names
+
+
+async def test_pods_on_their_way_out_are_told_of() -> None:
+    async with open_lab("n1") as lab:
+        await lab.client.create(deployment(2))
+        await lab.until(lambda: is_rolled_out(lab))
+        pod = next(iter(await lab.pods()))
+        assert pod.metadata
+        hold = {"metadata": {"finalizers": ["example.com/hold"]}}
+        await lab.client.patch(core_v1.Pod, pod.metadata.name or "", hold, PatchType.MERGE, namespace="default")
+        await lab.client.delete(core_v1.Pod, pod.metadata.name or "", namespace="default")
+
+        async def counts(going: int) -> bool:
+            status = (await get(lab)).status or apps_v1.DeploymentStatus()
+            return (status.terminatingReplicas, status.replicas, status.availableReplicas) == (going, 2, 2)
+
+        await lab.until(lambda: counts(1))
+        free = {"metadata": {"finalizers": None}}
+        await lab.client.patch(core_v1.Pod, pod.metadata.name or "", free, PatchType.MERGE, namespace="default")
+        await lab.until(lambda: counts(0))

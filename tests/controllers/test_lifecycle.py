@@ -1,5 +1,8 @@
 """Namespaces, ownership and nodes against the real API server in this process."""
 
+from typing import Any
+
+import msgspec
 from lightkube.models import apps_v1, coordination_v1, core_v1, meta_v1
 
 from knarr.client import DeleteOptions, PatchType
@@ -176,3 +179,69 @@ async def test_pods_of_a_node_that_is_gone_are_removed() -> None:
             return [pod.spec.nodeName for pod in pods if pod.spec] == ["n1", "n1"]
 
         await lab.until(moved, seconds=120)
+
+
+async def test_pods_of_a_node_that_is_out_of_service_are_removed_by_force() -> None:
+    async with open_lab("n1", "n2") as lab:
+        await lab.client.create(deployment(2))
+        await lab.until(lambda: is_rolled_out(lab))
+        lab.nodes.beating.discard("n2")
+
+        async def unreachable() -> bool:
+            node = await lab.client.get(core_v1.Node, "n2")
+            return node.spec is not None and any(taint.effect == "NoExecute" for taint in node.spec.taints or ())
+
+        await lab.until(unreachable, seconds=90)
+        lost = next(pod for pod in await lab.pods() if pod.spec and pod.spec.nodeName == "n2")
+        assert lost.metadata
+        await lab.client.delete(core_v1.Pod, lost.metadata.name or "", namespace="default")
+        await lab.settle(45)
+        held = await lab.client.get(core_v1.Pod, lost.metadata.name or "", namespace="default")
+        assert held.metadata and held.metadata.uid == lost.metadata.uid  # nobody there says that it has ended
+        node = await lab.client.get(core_v1.Node, "n2")
+        assert node.spec
+        taint = core_v1.Taint(key="node.kubernetes.io/out-of-service", value="nodeshutdown", effect="NoExecute")
+        body = {"spec": {"taints": [*(node.spec.taints or ()), taint]}}
+        await lab.client.patch(core_v1.Node, "n2", body, PatchType.MERGE)
+
+        async def removed() -> bool:
+            pods = (await lab.client.list(core_v1.Pod, namespace="default")).items
+            return all(pod.metadata and pod.metadata.uid != lost.metadata.uid for pod in pods if lost.metadata)
+
+        await lab.until(removed, seconds=45)
+
+
+async def test_what_a_custom_resource_owns_goes_with_it() -> None:
+    async with open_lab() as lab:
+        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+        names = {"plural": "ships", "singular": "ship", "kind": "Ship"}
+        definition = {
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "ships.example.com"},
+            "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]},
+        }  # fmt: skip
+        post = lab.client.caller.send
+        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        await post("POST", path, body=msgspec.json.encode(definition))
+        ships = "/apis/example.com/v1/namespaces/default/ships"
+        ship = {"apiVersion": "example.com/v1", "kind": "Ship", "metadata": {"name": "knarr"}}
+
+        async def made() -> Any:
+            return msgspec.json.decode((await post("POST", ships, body=msgspec.json.encode(ship))).body)
+
+        owner = (await lab.until(made))["metadata"]
+        reference = meta_v1.OwnerReference("example.com/v1", "Ship", owner["name"], owner["uid"])
+        cargo = meta_v1.ObjectMeta(name="cargo", namespace="default", ownerReferences=[reference])
+        await lab.client.create(core_v1.ConfigMap(metadata=cargo))
+        crew = {**ship, "metadata": {"name": "boat", "ownerReferences": [msgspec.to_builtins(reference)]}}
+        await post("POST", ships, body=msgspec.json.encode(crew))
+        await lab.settle(35)
+        await lab.client.get(core_v1.ConfigMap, "cargo", namespace="default")
+        await post("DELETE", f"{ships}/knarr")
+
+        async def alone() -> bool:
+            maps = (await lab.client.list(core_v1.ConfigMap, namespace="default")).items
+            left = msgspec.json.decode((await lab.client.raw("GET", ships)).body)["items"]
+            return not left and "cargo" not in {one.metadata.name for one in maps if one.metadata}
+
+        await lab.until(alone, seconds=60)

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from lightkube.models import core_v1
 
+from knarr.api.qos import BEST_EFFORT
 from knarr.node.cgroups import Limits
 from knarr.node.pods import spec as specs
 from knarr.node.pods.observe import Observed
-from knarr.node.pods.resources import BEST_EFFORT, container_resources, pod_limits, qos_class
+from knarr.node.pods.resources import container_resources, pod_limits, qos_class
 from knarr.node.pods.tools import Tools
 from knarr.node.runtime.errors import RuntimeFailure
 

@@ -4,42 +4,32 @@ Source: pkg/apis/core/v1/helper/qos, pkg/kubelet/cm/helpers_linux.go, pkg/kubele
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 from lightkube.models import core_v1
 
 from knarr.api import amounts as quantities
+from knarr.api import qos
+from knarr.api.qos import BEST_EFFORT, GUARANTEED
 from knarr.node import cgroups
 from knarr.node.pods.spec import ContainerSpec, init_containers, is_critical, is_sidecar, spec_of
 from knarr.node.runtime.runtime import Resources
 
-GUARANTEED = "Guaranteed"
-BURSTABLE = "Burstable"
-BEST_EFFORT = "BestEffort"
 SANDBOX_OOM_SCORE = -998
 _MIN_SHARES = 2
 _MAX_SHARES = 262_144
 _MIN_QUOTA_US = 1000
 _PERIOD_US = 100_000
-_COMPUTE = ("cpu", "memory")
 
 
 def qos_class(pod: core_v1.Pod) -> str:
     """Return Guaranteed, Burstable or BestEffort; the class that the API recorded wins."""
     if pod.status is not None and pod.status.qosClass:
         return pod.status.qosClass
-    spec = spec_of(pod)
-    owners: Iterable[Any] = [*init_containers(pod), *spec.containers]
-    if spec.resources is not None and (spec.resources.requests or spec.resources.limits):
-        owners = [spec]
-    amounts = [(_positive(_limits(owner)), _positive(_requests(owner))) for owner in owners]
-    if not any(limits or requests for limits, requests in amounts):
-        return BEST_EFFORT
-    if all(set(limits) == set(_COMPUTE) and (requests or limits) == limits for limits, requests in amounts):
-        return GUARANTEED
-    return BURSTABLE
+    return qos.compute(msgspec.to_builtins(spec_of(pod)))
 
 
 def container_resources(
@@ -153,10 +143,6 @@ def _requests(owner: Any) -> dict[str, Fraction]:
 
 def _requests_or_limits(owner: Any) -> dict[str, Fraction]:
     return {**_limits(owner), **_requests(owner)}
-
-
-def _positive(amounts: Mapping[str, Fraction]) -> dict[str, Fraction]:
-    return {name: amounts[name] for name in _COMPUTE if amounts.get(name)}
 
 
 def _all_limited(pod: core_v1.Pod, resource: str) -> bool:

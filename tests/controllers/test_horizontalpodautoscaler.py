@@ -1,9 +1,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from lightkube.models import apps_v1, autoscaling_v2, core_v1, meta_v1
 
+from knarr.client import PatchType
 from knarr.controllers import hpa_behavior as behavior
 from knarr.controllers import hpa_calculator as calculator
 from knarr.kit.http.messages import Request
@@ -226,3 +228,92 @@ async def test_without_a_metrics_api_it_says_so() -> None:
             "metrics API: the server could not find the requested resource (get pods.metrics.k8s.io)"
         )
         assert (await conditions_of(lab))["AbleToScale"] == ("True", "SucceededGetScale")
+
+
+def metric(**source: Any) -> list[autoscaling_v2.MetricSpec]:
+    return [msgspec.convert(source, autoscaling_v2.MetricSpec)]
+
+
+def custom_item(kind: str, name: str, value: str) -> dict[str, Any]:
+    described = {"kind": kind, "name": name, "namespace": "default"}
+    return {"describedObject": described, "metric": {"name": "m"}, "timestamp": "2026-01-01T00:00:00Z", "value": value}
+
+
+def average(value: str) -> dict[str, Any]:
+    return {"type": "AverageValue", "averageValue": value}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "path", "answer", "reason"),
+    [
+        (
+            metric(type="ContainerResource", containerResource={"container": "c", "name": "cpu", "target": average("50m")}),
+            "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods",
+            lambda pods: [
+                {
+                    "metadata": {"name": name}, "timestamp": "2026-01-01T00:00:30Z", "window": "15s",
+                    "containers": [{"name": "c", "usage": {"cpu": "100m"}}, {"name": "side", "usage": {"cpu": "9"}}],
+                }
+                for name in pods
+            ],
+            "cpu container resource above target",
+        ),
+        (
+            metric(type="Pods", pods={"metric": {"name": "m"}, "target": average("10")}),
+            "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/m",
+            lambda pods: [custom_item("Pod", name, "20") for name in pods],
+            "pods metric m above target",
+        ),
+        (
+            metric(
+                type="Object",
+                object={
+                    "metric": {"name": "m"},
+                    "describedObject": {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "i"},
+                    "target": {"type": "Value", "value": "100"},
+                },
+            ),
+            "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/ingresses.networking.k8s.io/i/m",
+            lambda pods: [custom_item("Ingress", "i", "200")],
+            "Ingress metric m above target",
+        ),
+        (
+            metric(
+                type="External",
+                external={"metric": {"name": "m", "selector": {"matchLabels": {"queue": "q"}}}, "target": average("25")},
+            ),
+            "/apis/external.metrics.k8s.io/v1beta1/namespaces/default/m",
+            lambda pods: [{"metricName": "m", "timestamp": "2026-01-01T00:00:00Z", "value": "60"}, {"value": "40"}],
+            "external metric m(queue=q) above target",
+        ),
+    ],
+)  # fmt: skip
+async def test_each_kind_of_metric_doubles_what_has_twice_its_target(
+    metrics: list[autoscaling_v2.MetricSpec], path: str, answer: Any, reason: str
+) -> None:
+    async with open_lab("n1") as lab:
+        asked: list[Request] = []
+
+        def serve(request: Request) -> Any:
+            asked.append(request)
+            found = answer(pods) if request.path == path else []
+            return {"items": found}
+
+        pods: list[str] = []
+        for api in ("metrics", "custom.metrics", "external.metrics"):
+            lab.extensions[f"/apis/{api}.k8s.io/"] = serve
+        await deploy(lab, 2)
+        wanted = spec(least=2, most=6)
+        wanted.metrics = metrics
+        body = {"spec": {"metrics": msgspec.to_builtins(metrics)}}
+        await lab.client.patch(
+            autoscaling_v2.HorizontalPodAutoscaler, "auto", body, PatchType.MERGE, namespace="default"
+        )
+
+        async def doubled() -> bool:
+            pods[:] = [one.metadata.name or "" for one in await lab.pods() if one.metadata]
+            return await replicas_of(lab) == 4
+
+        await lab.until(doubled, seconds=60)
+        assert f"New size: 4; reason: {reason}" in await lab.events("SuccessfulRescale")
+        assert path in {request.path for request in asked}

@@ -113,7 +113,9 @@ class Node:
                     yield found
 
     def _on_event(self, event: backends.Event) -> None:
-        # Most writes of pods that have no node yet are not looked into: they are many, and each is decoded for this alone.
+        # Most writes of pods are not looked into: they are many, and each is decoded for this alone.
+        if event.previous is not None and event.entry is not None and _is_same(event.previous.value, event.entry.value):
+            return
         self._on_pod(_placed(event.previous), _placed(event.entry))
 
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
@@ -229,6 +231,31 @@ class Node:
                 return _ALLOWED
             return Decision(False, "can only list/watch pods with spec.nodeName field selector")
         return _by_rules(info)
+
+
+class _Claims(msgspec.Struct, gc=False):
+    resourceClaimStatuses: msgspec.Raw = msgspec.Raw()
+
+
+class _Needy(msgspec.Struct, gc=False):
+    """What tells of a pod which objects it needs, undecoded."""
+
+    spec: msgspec.Raw = msgspec.Raw()
+    status: _Claims = msgspec.field(default_factory=_Claims)
+
+
+_needy = msgspec.json.Decoder(_Needy)
+_MIRROR = MIRROR.encode()
+
+
+def _is_same(before: bytes, after: bytes) -> bool:
+    """Tell whether a pod is where it was and needs what it needed: mostly only its status is another."""
+    old, new = _needy.decode(before), _needy.decode(after)
+    return (bytes(old.spec), bytes(old.status.resourceClaimStatuses), _MIRROR in before) == (
+        bytes(new.spec),
+        bytes(new.status.resourceClaimStatuses),
+        _MIRROR in after,
+    )
 
 
 def _placed(entry: backends.Entry | None) -> Object | None:

@@ -36,3 +36,34 @@ def test_what_asks_for_nothing_has_a_default_in_scores_only() -> None:
     facts = podfacts.of(core_v1.Pod(metadata=meta_v1.ObjectMeta(), spec=spec))
     assert facts.requests == {}
     assert (facts.cpu_score, facts.memory_score) == (100, 200 * 1024 * 1024)
+
+
+def resized(spec: str, actual: str, allocated: str, *, infeasible: bool = False) -> core_v1.Pod:
+    got = core_v1.ContainerStatus(
+        name="a", image="", imageID="", ready=True, restartCount=0,
+        resources=core_v1.ResourceRequirements(requests={"cpu": actual}), allocatedResources={"cpu": allocated},
+    )  # fmt: skip
+    pending = core_v1.PodCondition(type="PodResizePending", status="True", reason="Infeasible")
+    return core_v1.Pod(
+        metadata=meta_v1.ObjectMeta(uid="u"),
+        spec=core_v1.PodSpec(containers=[container("a", spec)], nodeName="n"),
+        status=core_v1.PodStatus(containerStatuses=[got], conditions=[pending] if infeasible else None),
+    )
+
+
+def test_while_a_resize_is_under_way_the_most_of_all_figures_counts() -> None:
+    def cpu(pod: core_v1.Pod) -> int:
+        return podfacts.of(pod).requests["cpu"]
+
+    assert cpu(resized("100m", "300m", "300m")) == 300  # shrinks, and has not yet
+    assert cpu(resized("500m", "300m", "300m")) == 500  # grows
+    assert cpu(resized("500m", "300m", "300m", infeasible=True)) == 300  # never will
+    assert cpu(resized("100m", "300m", "100m")) == 300
+    assert podfacts.granted(resized("0.1", "100m", "100m")) == {}
+
+
+def test_facts_follow_a_resize_and_only_that() -> None:
+    known = podfacts.of(resized("100m", "300m", "300m"))
+    assert podfacts.again(known, resized("100m", "300m", "300m")).requests is known.requests
+    done = podfacts.again(known, resized("100m", "100m", "100m"))
+    assert done.requests == {"cpu": 100}

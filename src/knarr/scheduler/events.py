@@ -5,6 +5,7 @@ Upstream counterpart: pkg/scheduler/framework/events.go and eventhandlers.go (v1
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from lightkube.models import core_v1
 
@@ -37,12 +38,16 @@ class Event:
         node: The node as it is now, for node events.
         old_node: As it was, for NODE_UPDATED.
         pod: The assigned pod, for pod events; the pod that came, for GROUP.
+        old_pod: As it was, for POD_UPDATED.
+        storage: The claim, volume, class, node's drivers or attachment, for STORAGE.
     """
 
     kind: Kind
     node: core_v1.Node | None = None
     old_node: core_v1.Node | None = None
     pod: PodFacts | None = None
+    old_pod: PodFacts | None = None
+    storage: Any = None
 
     @property
     def is_of_node(self) -> bool:
@@ -61,6 +66,9 @@ class Event:
             return True
         if self.kind is Kind.NODE_UPDATED:
             return _allocatable(self.old_node) != _allocatable(self.node)
+        if self.kind is Kind.POD_UPDATED and self.pod is not None and self.old_pod is not None:
+            now = self.pod.requests
+            return any(now.get(name, 0) < before for name, before in self.old_pod.requests.items())
         return False
 
     @property

@@ -25,6 +25,25 @@ Port = tuple[str, str, int]
 """Protocol, host address ("0.0.0.0" for all), host port."""
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a container that runs has got.
+
+    Attributes:
+        actual: What it was given.
+        allocated: What its node has set aside for it.
+        is_final: Whether its node has refused what its spec asks for.
+    """
+
+    actual: Mapping[str, str]
+    allocated: Mapping[str, str]
+    is_final: bool
+
+
+Granted = Mapping[str, Grant]
+"""By the container's name."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PodFacts:
     """A pod as far as scheduling cares.
@@ -83,8 +102,9 @@ def of(pod: core_v1.Pod) -> PodFacts:
         for port in container.ports or ()
         if port.hostPort
     ]
-    requests = _requests(spec, {})
-    scored = _requests(spec, {CPU: DEFAULT_CPU_MILLIS, MEMORY: DEFAULT_MEMORY_BYTES})
+    given = granted(pod)
+    requests = _requests(spec, {}, given)
+    scored = _requests(spec, {CPU: DEFAULT_CPU_MILLIS, MEMORY: DEFAULT_MEMORY_BYTES}, given)
     images = [container.image or "" for container in containers]
     namespace, labels = pod.metadata.namespace or "", pod.metadata.labels or {}
     return PodFacts(
@@ -107,7 +127,8 @@ def of(pod: core_v1.Pod) -> PodFacts:
 def again(known: PodFacts, pod: core_v1.Pod) -> PodFacts:
     """Return the facts of a pod that was known before: worked out anew only if what may change of a pod has."""
     assert pod.spec and pod.metadata
-    if known.spec.containers == pod.spec.containers and known.labels == (pod.metadata.labels or {}):
+    same = known.spec.containers == pod.spec.containers and granted(known.pod) == granted(pod)
+    if same and known.labels == (pod.metadata.labels or {}):
         return replace(known, pod=pod)
     return of(pod)
 
@@ -125,14 +146,42 @@ def amount(resource: str, quantity: str | int | float) -> int:
     return -(-nanos // 10**6) if resource == CPU else -(-nanos // 10**9)
 
 
-def _requests(spec: core_v1.PodSpec, defaults: Requests) -> dict[str, int]:
+def granted(pod: core_v1.Pod) -> Granted:
+    """Return what containers of a pod that runs have got where that is not what the spec asks for: a resize is under way.
+
+    Source: determineContainerReqs in k8s.io/component-helpers/resource (v1.37; KEP-1287).
+    """
+    status = pod.status
+    if status is None or pod.spec is None or not pod.spec.nodeName:
+        return {}
+    refused = any(one.type == "PodResizePending" and one.reason == "Infeasible" for one in status.conditions or ())
+    asked = {
+        one.name: (one.resources.requests or {}) if one.resources else {}
+        for one in (*pod.spec.containers, *(pod.spec.initContainers or ()))
+    }
+    found = {}
+    for one in (*(status.containerStatuses or ()), *(status.initContainerStatuses or ())):
+        if one.resources is None or one.name not in asked:
+            continue
+        grant = Grant(one.resources.requests or {}, one.allocatedResources or {}, is_final=refused)
+        if not _is_met(grant.actual, asked[one.name]) or not _is_met(grant.allocated, asked[one.name]):
+            found[one.name] = grant
+    return found
+
+
+def _is_met(got: Mapping[str, str], asked: Mapping[str, str]) -> bool:
+    """Tell whether what was given is what was asked for; what was not told is."""
+    return not got or got == asked or _amounts(got) == _amounts(asked)
+
+
+def _requests(spec: core_v1.PodSpec, defaults: Requests, given: Granted) -> dict[str, int]:
     total: dict[str, int] = {}
     for container in spec.containers:
-        _add(total, _container(container, defaults))
+        _add(total, _container(container, defaults, given))
     sidecars: dict[str, int] = {}
     peak: dict[str, int] = {}
     for container in spec.initContainers or ():
-        asked = _container(container, defaults)
+        asked = _container(container, defaults, given)
         if container.restartPolicy == "Always":  # stays beside all that starts after it
             _add(total, asked)
             _add(sidecars, asked)
@@ -148,9 +197,18 @@ def _requests(spec: core_v1.PodSpec, defaults: Requests) -> dict[str, int]:
     return total
 
 
-def _container(container: core_v1.Container, defaults: Requests) -> dict[str, int]:
-    given = (container.resources.requests or {}) if container.resources else {}
-    return {**defaults, **{name: amount(name, quantity) for name, quantity in given.items()}}
+def _container(container: core_v1.Container, defaults: Requests, given: Granted) -> dict[str, int]:
+    asked = (container.resources.requests or {}) if container.resources else {}
+    grant = given.get(container.name)
+    if grant is None:
+        return {**defaults, **_amounts(asked)}
+    all_of = [_amounts(grant.actual), _amounts(grant.allocated), *([] if grant.is_final else [_amounts(asked)])]
+    names = {name for one in all_of for name in one}
+    return {**defaults, **{name: max(one.get(name, 0) for one in all_of) for name in names}}
+
+
+def _amounts(quantities: Mapping[str, str]) -> dict[str, int]:
+    return {name: amount(name, quantity) for name, quantity in quantities.items()}
 
 
 def _add(total: dict[str, int], more: Requests) -> None:

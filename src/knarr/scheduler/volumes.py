@@ -5,6 +5,7 @@ Upstream counterpart: k8s.io/component-helpers/storage/volume and pkg/scheduler/
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lightkube.models import core_v1, storage_v1
 
@@ -76,6 +77,13 @@ def claims_of(pod: PodFacts) -> list[str]:
         elif volume.ephemeral is not None:
             names.append(f"{pod.name}-{volume.name}")
     return names
+
+
+def concerns(pod: PodFacts, changed: Any) -> bool:
+    """Tell whether something of storage that changed may matter to a pod: of claims only its own do."""
+    if not isinstance(changed, Claim) or changed.metadata is None:
+        return True
+    return changed.metadata.namespace == pod.namespace and changed.metadata.name in claims_of(pod)
 
 
 def is_bound(claim: Claim) -> bool:

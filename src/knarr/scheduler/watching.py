@@ -110,7 +110,7 @@ class Watching:
         return self._pods.get(namespace, name)
 
     def _observe_storage(self, old: object, new: object) -> None:
-        self._queue.move(Event(Kind.STORAGE))
+        self._queue.move(Event(Kind.STORAGE, storage=new if new is not None else old))
 
     def _observe_devices(self, old: object, new: object) -> None:
         self._queue.move(Event(Kind.RESOURCE_CLAIMS))
@@ -158,7 +158,7 @@ class Watching:
         self._queue.remove(uid)
         self._nominator.forget(uid)
         self._cluster.add_pod(facts, pod.spec.nodeName or "")
-        self._queue.move(Event(Kind.POD_ADDED if known is None else Kind.POD_UPDATED, pod=facts))
+        self._queue.move(Event(Kind.POD_ADDED if known is None else Kind.POD_UPDATED, pod=facts, old_pod=known))
 
     def _drop(self, uid: str, reason: str) -> None:
         self._queue.remove(uid)
@@ -206,6 +206,7 @@ def _is_same(old: core_v1.Pod, new: core_v1.Pod) -> bool:
         and old.metadata.labels == new.metadata.labels
         and old.spec == new.spec
         and _claims(old) == _claims(new)
+        and podfacts.granted(old) == podfacts.granted(new)
     )
 
 

@@ -28,7 +28,7 @@ class NodeResourcesFit:
     """
 
     name = "NodeResourcesFit"
-    events = NODE_EVENTS | {Kind.POD_GONE}
+    events = NODE_EVENTS | {Kind.POD_GONE, Kind.POD_UPDATED}
 
     def __init__(
         self,

@@ -6,12 +6,13 @@ Upstream counterpart: pkg/scheduler/framework/plugins/nodevolumelimits/csi.go (v
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from lightkube.models import core_v1, storage_v1
 
 from knarr.scheduler.cluster import Cluster, Rows
 from knarr.scheduler.events import Event, Kind
 from knarr.scheduler.framework import Rejection
 from knarr.scheduler.podfacts import PodFacts
-from knarr.scheduler.volumes import NO_PROVISIONER, Storage, claims_of, class_of
+from knarr.scheduler.volumes import NO_PROVISIONER, Storage, claims_of, class_of, concerns
 
 Attached = tuple[str, str]
 """Driver and what it calls the volume."""
@@ -49,7 +50,10 @@ class NodeVolumeLimits:
         yield Rejection(np.array(full, np.bool_), "node(s) exceed max volume count")
 
     def may_help(self, event: Event, pod: PodFacts) -> bool:
-        """A pod with claims that went, something of storage that changed, or a node that came."""
+        """A pod with claims that went, an attachment, a node's drivers or a claim of its own that changed, or a node that came."""
+        if event.kind is Kind.STORAGE:
+            relevant = (storage_v1.VolumeAttachment, storage_v1.CSINode, core_v1.PersistentVolumeClaim)
+            return isinstance(event.storage, relevant) and concerns(pod, event.storage)
         return event.kind is not Kind.POD_GONE or (event.pod is not None and bool(claims_of(event.pod)))
 
     def _is_full(self, mine: set[Attached], cluster: Cluster, row: int, attached: dict[str, set[Attached]]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from lightkube.models import core_v1
+from lightkube.models import core_v1, storage_v1
 
 from knarr.api import errors
 from knarr.client import Client, PatchType
@@ -141,7 +141,9 @@ class VolumeBinding:
 
     def may_help(self, event: Event, pod: PodFacts) -> bool:
         """A claim, volume or class that changed, or a node that came or has other labels."""
-        return event.kind is Kind.STORAGE or event.changes_labels
+        if event.kind is Kind.STORAGE:
+            return not isinstance(event.storage, storage_v1.VolumeAttachment) and volumes.concerns(pod, event.storage)
+        return event.changes_labels
 
     async def _select_node(self, client: Client, claim: Claim, node: str) -> None:
         assert claim.metadata

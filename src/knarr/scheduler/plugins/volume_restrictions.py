@@ -12,7 +12,7 @@ from knarr.scheduler.cluster import Cluster, Rows
 from knarr.scheduler.events import Event, Kind
 from knarr.scheduler.framework import Rejection
 from knarr.scheduler.podfacts import PodFacts
-from knarr.scheduler.volumes import Storage, claims_of
+from knarr.scheduler.volumes import Storage, claims_of, concerns
 
 IN_USE = (
     "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
@@ -55,7 +55,11 @@ class VolumeRestrictions:
             yield Rejection(np.array(taken, np.bool_), NO_DISK)
 
     def may_help(self, event: Event, pod: PodFacts) -> bool:
-        """A pod that went, a claim that changed, or a node that came."""
+        """A pod with claims or disks that went, a claim of its own that changed, or a node that came."""
+        if event.kind is Kind.STORAGE:
+            return isinstance(event.storage, core_v1.PersistentVolumeClaim) and concerns(pod, event.storage)
+        if event.kind is Kind.POD_GONE and event.pod is not None:
+            return bool(claims_of(event.pod)) or any(map(_disk, event.pod.spec.volumes or ()))
         return True
 
 

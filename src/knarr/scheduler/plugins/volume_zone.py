@@ -6,18 +6,21 @@ Upstream counterpart: pkg/scheduler/framework/plugins/volumezone (v1.37).
 from collections.abc import Iterable
 
 import numpy as np
+from lightkube.models import core_v1, storage_v1
 
 from knarr.scheduler.cluster import ABSENT, Cluster, Rows
 from knarr.scheduler.events import NODE_EVENTS, Event, Kind
 from knarr.scheduler.framework import Rejection
 from knarr.scheduler.podfacts import PodFacts
-from knarr.scheduler.volumes import Storage, claims_of
+from knarr.scheduler.volumes import Storage, claims_of, concerns
 
 NEWER = {
     "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
     "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
 }
 LABELS = (*NEWER, *NEWER.values())
+RELEVANT = (core_v1.PersistentVolumeClaim, core_v1.PersistentVolume, storage_v1.StorageClass)
+"""What of storage may change where a volume is reached from."""
 
 
 class VolumeZone:
@@ -59,4 +62,6 @@ class VolumeZone:
 
     def may_help(self, event: Event, pod: PodFacts) -> bool:
         """A claim or volume that changed, or a node that came or has other labels."""
-        return event.kind is Kind.STORAGE or event.changes_labels
+        if event.kind is Kind.STORAGE:
+            return isinstance(event.storage, RELEVANT) and concerns(pod, event.storage)
+        return event.changes_labels

@@ -41,10 +41,24 @@ def test_bad_numbers(text: str, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("10s", 10.0), ("1m30s", 90.0), ("1.5h", 5400.0), ("250ms", 0.25), ("5", None), ("", None), ("-3s", None)],
+    [("10s", 10.0), ("1m30s", 90.0), ("1.5h", 5400.0), ("250ms", 0.25), ("0", 0.0), (".5s", 0.5), ("-3s", -3.0)],
 )
-def test_durations(text: str, seconds: float | None) -> None:
+def test_durations(text: str, seconds: float) -> None:
     assert options.duration_s(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("5", 'time: missing unit in duration "5"'),
+        ("", 'time: invalid duration ""'),
+        ("abc", 'time: invalid duration "abc"'),
+        ("5y", 'time: unknown unit "y" in duration "5y"'),
+    ],
+)
+def test_bad_durations(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        options.duration_s(text)
 
 
 @pytest.mark.parametrize(

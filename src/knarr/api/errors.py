@@ -190,6 +190,16 @@ class MethodNotSupported(StatusError):
         )
 
 
+class MethodNotAllowed(StatusError):
+    """Raised when something is served at the path, but not by this method."""
+
+    code = 405
+    reason = "MethodNotAllowed"
+
+    def __init__(self) -> None:
+        super().__init__("the server does not allow this method on the requested resource")
+
+
 class NotAcceptable(StatusError):
     """Raised when no media type that the caller accepts can be made."""
 

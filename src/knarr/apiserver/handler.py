@@ -177,11 +177,10 @@ class Handler:
         given = options.text(call.values, "timeout") if call.values else ""
         if not given:
             return limit_s
-        wanted_s = options.duration_s(given)
-        if wanted_s is None:
-            raise errors.BadRequest(
-                f"invalid timeout specified in the request URL - time: invalid duration {given[:64]!r}"
-            )
+        try:
+            wanted_s = options.duration_s(given)
+        except ValueError as err:
+            raise errors.BadRequest(f"invalid timeout specified in the request URL - {err}") from err
         return min(limit_s, wanted_s) if wanted_s > 0 else limit_s
 
     def _counted(self, response: Response, info: RequestInfo, method: str) -> Response:

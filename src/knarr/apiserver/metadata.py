@@ -48,15 +48,22 @@ def fill_namespace(target: Target, metadata: Object) -> None:
 
 
 def check_name(target: Target, metadata: Object) -> None:
-    """Give an object the name in the URL if it has none.
+    """Make sure that an object is the one that the URL names.
 
     Raises:
-        BadRequest: it has another one.
+        BadRequest: it has another name, or none.
     """
     given = metadata.get("name") or ""
-    if given and given != target.name:
+    if not given:
+        why = f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
+        raise errors.BadRequest(why)
+    if given != target.name:
         raise errors.BadRequest(f"the name of the object ({given}) does not match the name on the URL ({target.name})")
-    metadata["name"] = target.name
+    namespace = metadata.get("namespace") or ""
+    if namespace and target.namespace and namespace != target.namespace:
+        raise errors.BadRequest(
+            f"the namespace of the object ({namespace}) does not match the namespace on the request ({target.namespace})"
+        )
 
 
 def give_birth(parts: Parts, metadata: Object) -> None:

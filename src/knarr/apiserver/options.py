@@ -19,6 +19,8 @@ STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"
 EXACT, NOT_OLDER_THAN = "Exact", "NotOlderThan"
 _INT64_MAX = 2**63 - 1
 _META = "meta.k8s.io"
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([^0-9.]*)")
 
 
 def parse(query: str) -> Values:
@@ -213,9 +215,22 @@ def _check_dry_run(given: Sequence[str]) -> list[field.FieldError]:
     return [field.not_supported(field.Path("dryRun"), list(given), ["All"])]
 
 
-def duration_s(given: str) -> float | None:
-    """Read a Go duration such as "1m30s"; None if it is none."""
-    if not re.fullmatch(r"([0-9]+(\.[0-9]*)?(ms|us|µs|ns|h|m|s))+", given, re.ASCII) or len(given) > 64:
-        return None
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-    return sum(float(number) * units[unit] for number, unit in re.findall(r"([0-9.]+)([a-zµ]+)", given))
+def duration_s(given: str) -> float:
+    """Read a Go duration such as "1m30s".
+
+    Raises:
+        ValueError: it is none; in the words of Go's time.ParseDuration.
+    """
+    shown = f'"{given[:64]}"'
+    sign, rest = (-1.0, given[1:]) if given[:1] == "-" else (1.0, given.removeprefix("+"))
+    if rest == "0":
+        return 0.0
+    parts = _DURATION_PART.findall(rest)
+    if not rest or len(given) > 64 or "".join(f"{number}{unit}" for number, unit in parts) != rest:
+        raise ValueError(f"time: invalid duration {shown}")
+    for _, unit in parts:
+        if not unit:
+            raise ValueError(f"time: missing unit in duration {shown}")
+        if unit not in _UNITS:
+            raise ValueError(f'time: unknown unit "{unit}" in duration {shown}')
+    return sign * sum(float(number) * _UNITS[unit] for number, unit in parts)

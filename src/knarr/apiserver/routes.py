@@ -78,7 +78,8 @@ class Routes:
 
         Raises:
             PathNotFound: nothing is served there.
-            MethodNotSupported: something is, but not so.
+            MethodNotAllowed: something is, but not so.
+            MethodNotSupported: likewise, of a custom kind.
         """
         info = call.info
         remote = self._parts.registrations.find(info.path)
@@ -113,21 +114,21 @@ class Routes:
             return _find_subresource(call, resource)
         is_on_collection = info.verb in _ON_COLLECTIONS
         if len(info.parts) > 2 or (is_on_collection == bool(name) and info.verb != "watch"):
-            raise _not_supported(call)
+            raise _not_supported(call, resource)
         if resource.namespaced and not info.namespace:
             if name:
                 raise errors.PathNotFound
             if info.verb not in ("list", "watch") and resource.is_stored:
-                raise _not_supported(call)
+                raise _not_supported(call, resource)
         if info.verb not in resource.verbs:
-            raise _not_supported(call)
+            raise _not_supported(call, resource)
         return VERBS[info.verb] if resource.is_stored else virtual.serve
 
     async def _serve_path(self, call: Call) -> Response:
         path = call.info.path.rstrip("/") or "/"
         if call.request.method not in ("GET", "HEAD"):
             if self._is_known(path):
-                raise errors.MethodNotSupported("", path.lstrip("/"), call.request.method)
+                raise errors.MethodNotAllowed
             raise errors.PathNotFound
         first = path.split("/")[1]
         if first in ENDPOINTS:
@@ -191,7 +192,7 @@ def _find_subresource(call: Call, resource: Resource) -> Serve:
     if len(info.parts) > 3:
         raise errors.PathNotFound
     if info.verb not in sub.verbs:
-        raise _not_supported(call)
+        raise _not_supported(call, resource)
     if sub.name == "scale":
         return scale.serve
     found = SUBRESOURCES.get((resource.qualified, sub.name))
@@ -203,8 +204,10 @@ def _find_subresource(call: Call, resource: Resource) -> Serve:
     return serve
 
 
-def _not_supported(call: Call) -> errors.MethodNotSupported:
+def _not_supported(call: Call, resource: Resource) -> errors.StatusError:
     info = call.info
+    if not resource.custom:
+        return errors.MethodNotAllowed()
     return errors.MethodNotSupported(info.group, info.resource, info.verb or call.request.method)
 
 

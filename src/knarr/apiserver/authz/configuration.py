@@ -141,7 +141,7 @@ def _seconds(given: Object, field: str, where: str, default: float) -> float:
     text = given.get(field)
     if text is None:
         return default
-    found = options.duration_s(str(text))
-    if found is None:
-        raise ValueError(f'{where}.{field}: Invalid value: "{text}": expected a duration such as 30s')
-    return found
+    try:
+        return options.duration_s(str(text))
+    except ValueError as err:
+        raise ValueError(f'{where}.{field}: Invalid value: "{text}": {err}') from err

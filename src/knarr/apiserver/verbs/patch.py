@@ -38,7 +38,7 @@ async def serve(parts: Parts, call: Call, target: Target, *, prepare: writing.Pr
     form = negotiate.of(call.request, target.resource)
     content_type = call.request.headers.get("content-type") or ""
     is_built_in = table.is_built_in(target.resource)
-    patch_type = negotiate.body_media_type(content_type, TYPES if is_built_in else CUSTOM_TYPES)
+    patch_type = negotiate.body_media_type(content_type or "none", TYPES if is_built_in else CUSTOM_TYPES)
     write = options.write_options(call.values, "PatchOptions", patch_type=patch_type)
     if patch_type == APPLY:
         written = await _apply(parts, call, target, write, prepare)
@@ -97,7 +97,6 @@ async def _patch(
             words = err.message.rpartition(" cannot be handled as a ")[2].partition(": ")[2] or err.message
             raise errors.Invalid("", "", "", [field.invalid(field.Path("patch"), shown, words)]) from err
         metadata.check_name(target, objects.metadata_of(result))
-        metadata.check_name(target, objects.metadata_of(result))
         return ownership.track(parts, call, target, old, result, write)
 
     return await writing.update(
@@ -113,6 +112,7 @@ async def _apply(
     if not isinstance(sent, dict):
         raise errors.BadRequest("metadata must be an object")
     metadata.fill_namespace(target, sent)
+    sent["name"] = sent.get("name") or target.name
     metadata.check_name(target, sent)
     if applied.get("kind") != target.resource.kind:
         raise errors.BadRequest(

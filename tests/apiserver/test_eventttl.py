@@ -17,6 +17,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
         ({"metadata": {"creationTimestamp": "2026-01-01T11:00:00Z"}}, False),
         ({"metadata": {"creationTimestamp": "2026-01-01T01:00:00Z"}, "lastTimestamp": "2026-01-01T11:30:00Z"}, False),
         ({"metadata": {"creationTimestamp": "2026-01-01T01:00:00Z"}, "series": {"lastObservedTime": "2026-01-01T11:30:00.000001Z"}}, False),
+        ({"metadata": {"creationTimestamp": "2026-01-01T01:00:00Z"}, "lastTimestamp": "2099-01-01T00:00:00Z"}, True),
         ({"metadata": {}}, False),
     ],
 )  # fmt: skip

@@ -22,6 +22,7 @@ _PRIORITY_WORDS = {
     "if necessary.",
 }
 SERVICE = "kubernetes"
+KEEP_S = 60.0
 _SLICE_LABEL = "kubernetes.io/service-name"
 
 
@@ -48,6 +49,21 @@ async def ensure_service(parts: Parts, port: int) -> None:
     await _ensure(parts, "services", _service(parts, port))
     await _ensure(parts, "endpoints", _endpoints(parts, port), update=True)
     await _ensure(parts, "endpointslices.discovery.k8s.io", _slice(parts, port), update=True)
+
+
+async def keep(parts: Parts, port: int) -> None:
+    """Make again, once a minute, what somebody has deleted or changed of what a cluster cannot do without.
+
+    Args:
+        parts: The server's parts.
+        port: Where clients reach this server at the advertised address.
+    """
+    while True:
+        await parts.clock.sleep(KEEP_S)
+        for name in NAMESPACES:
+            await _ensure(parts, "namespaces", _namespace(name))
+        await _ensure(parts, "configmaps", _authentication(parts), update=True)
+        await ensure_service(parts, port)
 
 
 async def _ensure(parts: Parts, resource: str, wanted: Object, *, update: bool = False) -> None:

@@ -1,6 +1,7 @@
 """What an API server is told at start: the counterpart of kube-apiserver's command line."""
 
 import ipaddress
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -44,6 +45,7 @@ class Config:
         token_webhook: A kubeconfig file with the server that is asked about tokens; None asks nobody.
         authorization: The AuthorizationConfiguration; None means Node, then RBAC.
         anonymous: Whether requests without credentials are let in as system:anonymous.
+        hostname: Of the machine; the server's identity is made of it.
         advertise_address: The address of this server in the `kubernetes` Service.
         advertise_port: Its port there; 0 means the one listened on.
         service_cidrs: Addresses of Services, one range a family, the primary one first.
@@ -80,6 +82,7 @@ class Config:
     token_webhook: Path | None = None
     authorization: Path | None = None
     anonymous: bool = True
+    hostname: str = field(default_factory=socket.gethostname)
     advertise_address: str = "127.0.0.1"
     advertise_port: int = 0
     service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)

@@ -11,6 +11,8 @@ from knarr.kit import clock as clocks
 
 TTL = timedelta(hours=1)
 SWEEP_S = 60.0
+_SKEW = timedelta(minutes=5)
+"""By how much the clock of whoever tells may be ahead."""
 
 Object = dict[str, Any]
 
@@ -27,7 +29,7 @@ async def run(registry: Registry, clock: clocks.Clock) -> None:
 
 
 def is_over(event: Object, now: datetime) -> bool:
-    """Return whether the last thing that an event tells of is an hour old."""
+    """Return whether the last thing that an event tells of is an hour old; times to come tell nothing."""
     series = event.get("series") or {}
     times = (
         event["metadata"].get("creationTimestamp"),
@@ -35,7 +37,7 @@ def is_over(event: Object, now: datetime) -> bool:
         event.get("eventTime"),
         series.get("lastObservedTime"),
     )
-    newest = max((time for text in times if (time := _parse(text)) is not None), default=None)
+    newest = max((time for text in times if (time := _parse(text)) is not None and time <= now + _SKEW), default=None)
     return newest is not None and now - newest > TTL
 
 

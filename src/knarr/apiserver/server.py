@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from knarr.api import schema
 from knarr.api.scheme import BUILT_IN, Scheme
-from knarr.apiserver import attributes, bootstrap, eventttl, ipaddresses, tls, tokensecrets
+from knarr.apiserver import attributes, bootstrap, eventttl, identity, ipaddresses, tls, tokensecrets
 from knarr.apiserver.accessmeasures import AccessMeasures
 from knarr.apiserver.admission import order, policies_status
 from knarr.apiserver.admission.measures import Durations
@@ -115,6 +115,8 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         supervisor.run("autoregister", autoregister.run)
         supervisor.run("availability", availability.run)
         supervisor.run("validatingadmissionpolicy-status", policies_status.Status(parts).run)
+        supervisor.run("identity", lambda: identity.renew(parts))
+        supervisor.run("identities", lambda: identity.sweep(parts))
         supervisor.run("events", lambda: eventttl.run(parts.registry, config.clock))
         supervisor.run("token-secrets", lambda: tokensecrets.fill(parts))
         supervisor.run("token-uses", parts.legacy_tokens.note_uses)
@@ -123,7 +125,9 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         supervisor.run("flowcontrol-statuses", parts.flow.keep_statuses)
         supervisor.run("flowcontrol-objects", lambda: maintenance.run(parts))
         await _listen(stack, config, server, supervisor)
-        await bootstrap.ensure_service(parts, config.advertise_port or server.port or 443)
+        port = config.advertise_port or server.port or 443
+        await bootstrap.ensure_service(parts, port)
+        supervisor.run("bootstrap-controller", lambda: bootstrap.keep(parts, port))
         state.is_ready = True
         try:
             yield server

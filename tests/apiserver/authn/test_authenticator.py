@@ -15,6 +15,7 @@ from knarr.api import errors
 from knarr.api.user import User
 from knarr.apiserver import authn
 from knarr.apiserver.authn import tokens
+from knarr.apiserver.authn.certificates import RELOAD_S
 from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.apiserver.authz.rbac import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Rbac
 from knarr.apiserver.config import Config
@@ -93,6 +94,19 @@ async def test_certificate_ends_on_an_old_connection(tmp_path: Path) -> None:
         assert (await who(world, request(certificate))).startswith("ann")
         await world.clock.advance(2 * 86400)
         assert (await who(world, request(certificate))).startswith("system:anonymous")
+
+
+async def test_a_new_authority_counts_from_then_on_and_the_old_one_no_more(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        old, new = der(CA, "ann"), der(FOREIGN, "bob")
+        assert (await who(world, request(old))).startswith("ann")
+        (tmp_path / "ca").write_bytes(b"damaged")
+        await world.clock.advance(RELOAD_S)
+        assert (await who(world, request(old))).startswith("ann")
+        (tmp_path / "ca").write_bytes(FOREIGN.pair.certificate)
+        await world.clock.advance(RELOAD_S)
+        assert (await who(world, request(new))).startswith("bob")
+        assert (await who(world, request(old))).startswith("system:anonymous")
 
 
 REMOTE = {"X_Remote_User": "bob", "X_Remote_Group": "devs", "X_Remote_Extra_Acme.com%2fx": "1"}

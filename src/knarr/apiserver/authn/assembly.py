@@ -61,10 +61,10 @@ def build(
     tokens = Tokens(own, issuer.audiences, remotes)
     methods: list[RequestMethod] = []
     if config.front_proxy_ca is not None:
-        methods.append(FrontProxy(Verifier(config.front_proxy_ca.read_bytes(), config.clock)))
+        methods.append(FrontProxy(Verifier(config.front_proxy_ca, config.clock)))
     if config.client_ca is not None:
         lifetimes = measures.certificates if measures is not None else None
-        methods.append(ClientCertificates(Verifier(config.client_ca.read_bytes(), config.clock, lifetimes)))
+        methods.append(ClientCertificates(Verifier(config.client_ca, config.clock, lifetimes)))
     return Authenticator(
         methods,
         tokens,

@@ -7,8 +7,10 @@ Upstream counterpart: k8s.io/apiserver/pkg/authentication/request/{x509,headerre
 """
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import unquote
 
 from cryptography import x509
@@ -26,8 +28,13 @@ CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 REMOTE = "x-remote-"
 EXTRA = "x-remote-extra-"
 _UID_OID = x509.ObjectIdentifier("1.3.6.1.4.1.57683.2")
+RELOAD_S = 30.0
+"""How often the file of an authority is looked at."""
 _CACHED = 1024
 _CLIENT_USAGES = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +48,24 @@ class Verifier:
     """Tells whom certificates of one authority name.
 
     Args:
-        authorities: PEM, one or more certificates.
+        authorities: A PEM file with one or more certificates; read again when it changes.
         clock: Certificates count only while they are valid, also on old connections.
         lifetimes: Notes how long certificates still live; None notes nothing.
     """
 
-    def __init__(self, authorities: bytes, clock: Clock, lifetimes: metrics.Distribution | None = None) -> None:
+    def __init__(self, authorities: Path, clock: Clock, lifetimes: metrics.Distribution | None = None) -> None:
         self._lifetimes = lifetimes
-        self._authorities = x509.load_pem_x509_certificates(authorities)
+        self._path = authorities
+        self._authorities = x509.load_pem_x509_certificates(authorities.read_bytes())
+        self._stamp = _stamp(authorities)
         self._clock = clock
+        self._next_look_s = clock.monotonic_s() + RELOAD_S
         self._known: dict[bytes, _Verified | None] = {}
 
     def verify(self, certificate: bytes) -> User | None:
         """Return the user that a certificate (DER) names, or None if the authority did not issue it for clients."""
+        if self._clock.monotonic_s() >= self._next_look_s:
+            self._look_again()
         if certificate in self._known:
             found = self._known[certificate]
         else:
@@ -66,6 +78,20 @@ class Verifier:
         if self._lifetimes is not None:
             self._lifetimes.observe((found.end - now).total_seconds())
         return found.user
+
+    def _look_again(self) -> None:
+        """Read the authorities if their file has changed; a damaged one changes nothing."""
+        self._next_look_s = self._clock.monotonic_s() + RELOAD_S
+        try:
+            stamp = _stamp(self._path)
+            if stamp == self._stamp:
+                return
+            self._authorities = x509.load_pem_x509_certificates(self._path.read_bytes())
+        except (OSError, ValueError) as err:
+            logger.warning("%s cannot be read, its former content still counts: %s", self._path, err)
+            return
+        self._stamp = stamp
+        self._known.clear()
 
     def _read(self, der: bytes) -> _Verified | None:
         certificate = x509.load_der_x509_certificate(der)
@@ -134,6 +160,11 @@ class FrontProxy:
         for key in {key for key, _ in headers if key.startswith(REMOTE)}:
             headers.remove(key)
         return user
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_ino
 
 
 def _values(name: x509.Name, oid: x509.ObjectIdentifier) -> list[str]:

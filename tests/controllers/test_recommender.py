@@ -209,7 +209,7 @@ def test_the_table() -> None:
     proposal = {"kind": "Deployment", "namespace": "default", "name": "web", "containerRecommendations": [container]}
     lines = command.format_lines([proposal])
     assert lines[0].split() == [*command.HEADER]
-    assert lines[1].split() == ["default/deployment/web", "c", "cpu", "-", "10m", "10m", "10m", "1.00"]
+    assert lines[1].split() == ["default/deployment/web", "c", "cpu", "-", "10m", "10m", "10m", "1.000"]
     assert command.format_lines([]) == ["nothing is known of what these workloads use"]
     meant = [command.is_meant(proposal, text) for text in ("", "deployment/web", "Deployments/web", "job/web")]
     assert meant == [True, True, True, False]

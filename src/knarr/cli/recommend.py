@@ -103,7 +103,7 @@ def format_lines(found: Iterable[dict[str, Any]]) -> list[str]:
             for resource in ("cpu", "memory"):
                 bounds = (container[name][resource] for name in ("lowerBound", "target", "upperBound"))
                 requests = container.get("requests", {}).get(resource, "-")
-                days = f"{container['confidenceDays']:.2f}"
+                days = f"{container['confidenceDays']:.3f}"
                 rows.append((workload, container["containerName"], resource, requests, *bounds, days))
     if len(rows) == 1:
         return ["nothing is known of what these workloads use"]

@@ -62,7 +62,7 @@ async def read(client: Client, nodes: Iterable[str]) -> list[Sample]:
     async def ask(node: str) -> list[Sample]:
         async with places:
             try:
-                return [*_of_summary(await _get(client, f"/api/v1/nodes/{node}/proxy/stats/summary"))]
+                return [*_of_summary(await _summary(client, node))]
             except errors.Forbidden:
                 raise
             except (errors.StatusError, client_errors.Unreachable) as err:
@@ -71,6 +71,15 @@ async def read(client: Client, nodes: Iterable[str]) -> list[Sample]:
 
     found = await asyncio.gather(*(ask(node) for node in nodes))
     return [sample for samples in found for sample in samples]
+
+
+async def _summary(client: Client, node: str) -> dict[str, Any]:
+    """Read what a node tells of its pods; simulated nodes share a port and tell it below their names."""
+    path = f"/api/v1/nodes/{node}/proxy"
+    try:
+        return await _get(client, f"{path}/stats/summary")
+    except errors.NotFound:
+        return await _get(client, f"{path}/nodes/{node}/stats/summary")
 
 
 async def _get(client: Client, path: str) -> dict[str, Any]:

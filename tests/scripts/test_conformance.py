@@ -46,10 +46,22 @@ def test_a_test_has_the_outcome_of_the_process_that_ran_it(conformance: Any, tmp
 
 def test_figures_are_by_sig_and_name_each_failure(conformance: Any, tmp_path: Path) -> None:
     text = conformance.table(read(conformance, tmp_path), ["parallel: now"])
-    assert "| sig-apps | 1 | 0 | 1 | 2 |" in text
-    assert "| sig-node | 0 | 1 | 0 | 1 |" in text
-    assert "| **all** | 1 | 1 | 1 | 3 |" in text
+    assert "| sig-apps | 1 | 0 | 0 | 1 | 2 |" in text
+    assert "| sig-node | 0 | 0 | 1 | 0 | 1 |" in text
+    assert "| **all** | 1 | 0 | 1 | 1 | 3 |" in text
     assert "- [k8s.io] b [Conformance]\n  `Nov 25 14:40:39.296: no pod Expected`" in text
+
+
+def test_what_failed_beside_others_may_pass_alone(conformance: Any, tmp_path: Path) -> None:
+    tests = read(conformance, tmp_path)
+    name = "[k8s.io] b [Conformance]"
+    focus = re.compile(conformance.exactly([name]))
+    assert focus.search(f"Kubernetes e2e suite {name}")
+    assert not focus.search(f"Kubernetes e2e suite {name} and more")
+    text = conformance.table(conformance.judge(tests, [conformance.Test(name, "passed")]), [])
+    assert "| sig-node | 0 | 1 | 0 | 0 | 1 |" in text
+    assert "None failed." in text
+    assert f"passed when run again alone:\n\n- {name}" in text
 
 
 def test_figures_take_the_place_of_those_before(conformance: Any, tmp_path: Path) -> None:

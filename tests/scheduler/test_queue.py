@@ -49,13 +49,43 @@ async def test_a_rejected_pod_waits_for_an_event_that_helps_and_for_its_backoff(
     queue.move(GONE)
     await clock.advance(0)
     assert popped.done()  # its backoff was over
+    queue.add(facts("b"))
+    queue.add(facts("c"))
     queue.retry(popped.result(), {"Fit"})
     queue.move(GONE)
-    again = asyncio.ensure_future(queue.pop())
+    assert queue.counts()["backoff"] == 1
+    assert (await queue.pop()).facts.name == "b"  # not before its backoff is over while there are others
+    await clock.advance(2.1)  # two seconds after the second failure
+    assert [(await queue.pop()).facts.name for _ in range(2)] == ["a", "c"]
+
+
+async def test_with_nothing_else_to_try_a_pod_that_an_event_may_help_does_not_rest() -> None:
+    clock = FakeClock()
+    queue = Queue(clock, Advice())
+    queue.add(facts("a"))
+    queue.retry(await queue.pop(), {"Fit"})
+    queue.move(GONE)
+    assert queue.counts()["backoff"] == 1
+    again = await queue.pop()
+    assert (again.attempts, clock.monotonic_s()) == (2, 0.0)
+    # After an error it rests all the same.
+    queue.retry(again, ())
+    resting = asyncio.ensure_future(queue.pop())
     await clock.advance(1.9)
-    assert not again.done()
-    await clock.advance(0.2)  # two seconds after the second failure
-    assert (await again).attempts == 3
+    assert not resting.done()
+    await clock.advance(0.2)
+    assert resting.done()
+
+
+async def test_what_a_pod_gives_back_does_not_help_itself() -> None:
+    clock = FakeClock()
+    queue = Queue(clock, Advice())
+    for name in ("a", "b"):
+        queue.add(facts(name))
+        queue.retry(await queue.pop(), {"Fit"})
+    queue.move(GONE, but="uid-a")
+    assert queue.counts()["unschedulable"] == 1
+    assert (await queue.pop()).facts.name == "b"
 
 
 async def test_an_event_during_the_try_is_not_missed() -> None:

@@ -1,7 +1,8 @@
 """Pods that wait for a node: those to try now, those to try after a pause, and those for which something must change first.
 
 A pod that found no node waits until an event comes in which one of the plugins that rejected it is interested; then it is tried again,
-but no sooner than its backoff allows. Events that come while a pod is being tried count as if they came after.
+but no sooner than its backoff allows, unless there is nothing else to try. Events that come while a pod is being tried count as if they
+came after.
 
 Upstream counterpart: pkg/scheduler/backend/queue (v1.37).
 """
@@ -78,6 +79,7 @@ class Queue:
         self._known: dict[str, Waiting] = {}
         self._active: list[tuple[tuple[Any, ...], int, Waiting]] = []
         self._backoff: list[tuple[float, int, Waiting]] = []
+        self._after_error: list[tuple[float, int, Waiting]] = []
         self._unschedulable: dict[str, Waiting] = {}
         self._rejected: dict[str, dict[str, Waiting]] = {}
         self._counts = {"active": 0, "backoff": 0, "unschedulable": 0, "gated": 0, "in flight": 0}
@@ -135,12 +137,18 @@ class Queue:
                 _, _, waiting = heapq.heappop(self._active)
                 if self._place.get(waiting.facts.uid) != "active" or self._known.get(waiting.facts.uid) is not waiting:
                     continue
-                self._leave(waiting)
-                self._set(waiting, "in flight")
-                self._in_flight[waiting.facts.uid] = self._last_event
-                waiting.attempts += 1
-                return waiting
+                return self._take(waiting)
+            early = self._first(self._backoff)
+            if early is not None:  # KEP-5142: nobody else is kept waiting by it
+                return self._take(early)
             await self._wait()
+
+    def _take(self, waiting: Waiting) -> Waiting:
+        self._leave(waiting)
+        self._set(waiting, "in flight")
+        self._in_flight[waiting.facts.uid] = self._last_event
+        waiting.attempts += 1
+        return waiting
 
     def retry(self, waiting: Waiting, rejected_by: Collection[str]) -> None:
         """Put a pod that was tried back.
@@ -162,15 +170,15 @@ class Queue:
             self._put(waiting, "unschedulable")
         self._forget_events()
 
-    def move(self, event: Event) -> None:
-        """Try again the pods that an event may help."""
+    def move(self, event: Event, *, but: str = "") -> None:
+        """Try again the pods that an event may help, all but the one with uid `but`."""
         if self._in_flight:
             self._last_event = next(self._sequence)
             self._recent.append((self._last_event, event))
         for plugin, rejected in [*self._rejected.items()]:
             if self._advice.hears(plugin, event.kind):
                 for waiting in [*rejected.values()]:
-                    if self._advice.may_help(plugin, event, waiting.facts):
+                    if waiting.facts.uid != but and self._advice.may_help(plugin, event, waiting.facts):
                         self._admit(waiting)
 
     def activate(self, uid: str) -> None:
@@ -215,7 +223,8 @@ class Queue:
             heapq.heappush(self._active, (key, next(self._sequence), waiting))
             self._wakeup.set()
         elif place == "backoff":
-            heapq.heappush(self._backoff, (until_s, next(self._sequence), waiting))
+            heap = self._backoff if waiting.rejected_by else self._after_error
+            heapq.heappush(heap, (until_s, next(self._sequence), waiting))
             self._wakeup.set()
 
     def _set(self, waiting: Waiting, place: str) -> None:
@@ -237,10 +246,11 @@ class Queue:
 
     def _flush(self) -> None:
         now = self._clock.monotonic_s()
-        while self._backoff and self._backoff[0][0] <= now:
-            waiting = heapq.heappop(self._backoff)[2]
-            if self._place.get(waiting.facts.uid) == "backoff" and self._known.get(waiting.facts.uid) is waiting:
-                self._put(waiting, "active")
+        for heap in (self._backoff, self._after_error):
+            while heap and heap[0][0] <= now:
+                waiting = heapq.heappop(heap)[2]
+                if self._rests(waiting):
+                    self._put(waiting, "active")
         if now - self._flushed_s < FLUSH_PERIOD_S:
             return
         self._flushed_s = now
@@ -248,11 +258,25 @@ class Queue:
             if not waiting.gated and now - waiting.failed_s > UNSCHEDULABLE_LIMIT_S:
                 self._put(waiting, "active")
 
+    def _first(self, heap: list[tuple[float, int, Waiting]]) -> Waiting | None:
+        """Take the first pod off a heap of those that rest; None if there is none."""
+        while heap:
+            waiting = heapq.heappop(heap)[2]
+            if self._rests(waiting):
+                return waiting
+        return None
+
+    def _rests(self, waiting: Waiting) -> bool:
+        """Tell whether a pod of a heap is still there, and rests."""
+        uid = waiting.facts.uid
+        return self._place.get(uid) == "backoff" and self._known.get(uid) is waiting
+
     async def _wait(self) -> None:
         self._wakeup.clear()
         delay_s = FLUSH_PERIOD_S
-        if self._backoff:
-            delay_s = min(delay_s, max(0.001, self._backoff[0][0] - self._clock.monotonic_s()))
+        for heap in (self._backoff, self._after_error):
+            if heap:
+                delay_s = min(delay_s, max(0.001, heap[0][0] - self._clock.monotonic_s()))
         sleeping = asyncio.ensure_future(self._clock.sleep(delay_s))
         waking = asyncio.ensure_future(self._wakeup.wait())
         try:

@@ -310,16 +310,21 @@ class Scheduler:
     def _stopped(self, waiting: Waiting, node: str, state: State, stopped: Stopped) -> None:
         """Note that a plugin stopped the pod after a node was found."""
         pod = waiting.facts
-        self._undo(pod, node, state)
+        self._give_back(pod, node, state)
         self._queue.retry(waiting, (stopped.plugin,) if stopped.plugin else ())
+        # Only now: what the pod itself gives back must not be what it is tried again for.
+        self._queue.move(Event(Kind.POD_GONE, pod=pod), but=pod.uid)
         total = len(self._cluster)
         message = f"0/{total} nodes are available: {stopped.reason}."
         self._tell_failure(pod, UNSCHEDULABLE, message)
 
     def _undo(self, pod: PodFacts, node: str, state: State) -> None:
+        self._give_back(pod, node, state)
+        self._queue.move(Event(Kind.POD_GONE, pod=pod))
+
+    def _give_back(self, pod: PodFacts, node: str, state: State) -> None:
         self._cluster.remove_pod(pod.uid)
         self._binders[self._profile(pod).name].unreserve(pod, node, state)
-        self._queue.move(Event(Kind.POD_GONE, pod=pod))
 
     def _count(self, result: str, profile: Profile, began: float) -> None:
         attempts, duration = self._attempts[result, profile.name]

@@ -5,6 +5,8 @@ from lightkube.models import core_v1, meta_v1
 
 from knarr.controllers import deschedule
 from knarr.controllers.deschedule_view import EVICT, MIRROR, Limits, observe
+from tests.controllers.lab import open_lab
+from tests.controllers.test_deployment import deployment, is_rolled_out
 
 SELECTOR = meta_v1.LabelSelector(matchLabels={"app": "x"})
 
@@ -113,3 +115,19 @@ def test_a_node_that_cannot_take_pods_is_no_place_to_go() -> None:
 def test_which_pods_may_move(fields: dict[str, Any], moves: bool) -> None:
     view = observe([node("a")], [], Limits())
     assert view.may_move(pod("p", "a", **fields)) is moves
+
+
+async def test_as_a_controller_it_may_do_what_it_does() -> None:
+    async with open_lab("n1", controllers=["*", "descheduler"]) as lab:
+        await lab.client.create(deployment(2))
+        await lab.until(lambda: is_rolled_out(lab))
+        await lab.nodes.add("n2")
+
+        async def places() -> set[str | None]:
+            return {pod.spec.nodeName for pod in await lab.pods() if pod.spec}
+
+        assert await places() == {"n1"}
+        for _ in range(40):
+            await lab.clock.advance(10)
+        assert await places() == {"n1", "n2"}
+        assert any("pod evicted from n1 node by the descheduler" in text for text in await lab.events("duplicates"))

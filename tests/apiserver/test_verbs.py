@@ -386,6 +386,8 @@ async def test_an_expired_continue_token_offers_an_inconsistent_one(api: Api) ->
     await api.server.parts.store.compact(api.server.parts.store.revision)
     status = await api.fails(410, "GET", f"{MAPS}?limit=1&continue={token}")
     assert status["reason"] == "Expired"
+    exact = await api.fails(410, "GET", f"{MAPS}?resourceVersion=1&resourceVersionMatch=Exact")
+    assert exact["message"] == "The resourceVersion for the provided list is too old."
     rest = await api.ok("GET", f"{MAPS}?continue={status['metadata']['continue']}")
     assert [item["metadata"]["name"] for item in rest["items"]] == ["b", "c", "d"]
 

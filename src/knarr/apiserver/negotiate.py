@@ -4,7 +4,7 @@ Source: k8s.io/apiserver/pkg/endpoints/handlers/negotiation/negotiate.go (v1.37)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from knarr.api import errors, protobuf
@@ -65,7 +65,7 @@ def of(request: Request, resource: Resource, served: Sequence[str] = SERVED) -> 
 
 @lru_cache(1024)
 def choose(accept: str, transforms: bool = True, served: Sequence[str] = SERVED, custom: bool = False) -> Form:
-    """Pick the first of the accepted representations that can be made.
+    """Pick the first of the accepted representations that can be made: by quality, then in the caller's order.
 
     Args:
         accept: The Accept header; empty means anything.
@@ -76,7 +76,6 @@ def choose(accept: str, transforms: bool = True, served: Sequence[str] = SERVED,
     Raises:
         NotAcceptable: none of them can.
     """
-    by_protobuf: Form | None = None
     for media_type, parameters in _parse(accept or "*/*"):
         found = _match(media_type, served)
         if found is None:
@@ -89,14 +88,7 @@ def choose(accept: str, transforms: bool = True, served: Sequence[str] = SERVED,
                 continue
         elif found == PROTOBUF and custom:
             continue
-        form = Form(found, transform, version, parameters.get("pretty") == "1")
-        # Objects are kept as JSON: whoever also takes that gets it, for it costs nothing.
-        if by_protobuf is None and found == PROTOBUF:
-            by_protobuf = form
-        elif by_protobuf is None or (found == JSON and by_protobuf == replace(form, media_type=PROTOBUF)):
-            return form
-    if by_protobuf is not None:
-        return by_protobuf
+        return Form(found, transform, version, parameters.get("pretty") == "1")
     raise errors.NotAcceptable(f"only the following media types are accepted: {', '.join(served)}")
 
 

@@ -69,7 +69,10 @@ async def read(parts: Parts, target: Target, given: options.ListOptions) -> quer
     version = given.resource_version
     is_exact = given.match == options.EXACT or (given.limit and not given.match and version not in ("", "0"))
     if is_exact:
-        return await parts.store.list_at(query, backends.Revision(parse_version(version)), limit=given.limit)
+        try:
+            return await parts.store.list_at(query, backends.Revision(parse_version(version)), limit=given.limit)
+        except store_errors.Compacted:
+            raise errors.Gone("The resourceVersion for the provided list is too old.") from None
     check_version(parts, version)
     return parts.store.list(query, limit=given.limit)
 

@@ -76,13 +76,15 @@ class PlainView:
         )
         resource, head = self._resource, self._head
         skip = len(head) if self._is_built_in else 1
-        items = [
-            value[skip:] if value.startswith(head) else objects.in_version(resource, value)[skip:] for value in values
+        # Views of the stored bytes: what a list copies, it copies once.
+        items: list[bytes | memoryview] = [
+            memoryview(value if value.startswith(head) else objects.in_version(resource, value))[skip:]
+            for value in values
         ]
         if not items:
             return start + b"]}"
-        items[0] = b"%b{%b" % (start, items[0])
-        items[-1] += b"]}"
+        items[0] = b"%b{%b" % (start, bytes(items[0]))
+        items[-1] = bytes(items[-1]) + b"]}"
         return b",{".join(items)
 
     def event(self, event: watches.WatchEvent) -> bytes:

@@ -26,11 +26,10 @@ from knarr.cluster.layout import Layout
 from knarr.cluster.serveroptions import ServerOptions
 from knarr.cluster.settings import Settings
 from knarr.control import context as contexts
-from knarr.controllers import localpath, roster
+from knarr.controllers import localpath
 from knarr.kit import clock as clocks
 from knarr.kit.tasks import Supervisor
 from knarr.network import objects as network_objects
-from knarr.scheduler import scheduler
 from knarr.store.errors import BadAddress
 
 RENEWAL_S = 3600.0
@@ -52,7 +51,6 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
         told: What the administrator wants of the API server; None reads `server.json`.
     """
     told = told if told is not None else serveroptions.load(layout)
-    components = _components(told)
     clock, random = clocks.SystemClock(), Random()
     try:
         given = _apiserver_config(layout, decided, told)
@@ -67,6 +65,7 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
         tasks = Supervisor("server", clock=clock, random=random)
         admin = Client(transport.InProcessTransport(server.handler, user.User("system:apiserver", (user.MASTERS,))))
         tasks.run("network-objects", lambda: network_objects.ensure(admin, dns_address=decided.dns_address))
+        components = _components(told)
         tasks.run("storage-objects", lambda: localpath.ensure(admin, root=str(layout.data / "storage")))
         authority = (layout.pki / "ca.crt").read_bytes()
         url = decided.advertised_url
@@ -93,14 +92,19 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
 
 def _components(told: ServerOptions) -> list[tuple[str, Callable[[contexts.Context, Supervisor], None]]]:
     """Return what runs beside the API server: the process name of each, and how it starts."""
-    try:
-        chosen = roster.select(told.controllers)
-    except roster.UnknownController as err:
-        raise UsageError(f"controllers: {err}") from err
     found: list[tuple[str, Callable[[contexts.Context, Supervisor], None]]] = []
-    if chosen:
+    # Imported here, behind an API server that answers already, and only what runs: a third of the imports are theirs.
+    if told.controllers != ("-*",):
+        from knarr.controllers import roster
+
+        try:
+            chosen = roster.select(told.controllers)
+        except roster.UnknownController as err:
+            raise UsageError(f"controllers: {err}") from err
         found.append(("kube-controller-manager", lambda context, tasks: roster.run(context, tasks, chosen)))
     if told.scheduler:
+        from knarr.scheduler import scheduler
+
         found.append(("kube-scheduler", scheduler.run))
     return found
 

@@ -92,7 +92,10 @@ class Change:
 
 
 class Watch:
-    """An asynchronous iterator of batches of events; it ends when closed or when its reader has fallen too far behind."""
+    """An asynchronous iterator of batches of events, empty only when nudged.
+
+    It ends when closed or when its reader has fallen too far behind.
+    """
 
     def __init__(self, query: Query, close: Callable[["Watch"], None]) -> None:
         self.query = query
@@ -101,6 +104,7 @@ class Watch:
         self._catch_up: Callable[[], Awaitable[list[WatchEvent]]] | None = None
         self._close = close
         self._closed = False
+        self._nudged = False
 
     @property
     def pending(self) -> int:
@@ -122,6 +126,11 @@ class Watch:
             self.close()
             return
         self._pending.append(view)
+        self._wake()
+
+    def nudge(self) -> None:
+        """Let the reader have a batch without events if it waits, or when it next does: it has something to do by the clock."""
+        self._nudged = True
         self._wake()
 
     def preload(self, views: list[WatchEvent], catch_up: Callable[[], Awaitable[list[WatchEvent]]] | None) -> None:
@@ -154,6 +163,9 @@ class Watch:
         while not self._pending:
             if self._closed:
                 raise StopAsyncIteration
+            if self._nudged:
+                self._nudged = False
+                return []
             self._waiting = asyncio.get_running_loop().create_future()
             try:
                 await self._waiting

@@ -5,7 +5,7 @@ k8s.io/apiserver/pkg/endpoints/handlers/{get,watch}.go and pkg/storage/cacher (v
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from typing import Any
 
@@ -106,26 +106,23 @@ def _open(
 async def _follow(
     parts: Parts, resource: Resource, watch: watches.Watch, view: views.View, limit_s: float, *, bookmarks: bool
 ) -> AsyncIterator[bytes]:
-    now = asyncio.get_running_loop().time
-    end = now() + limit_s
-    next_bookmark = now() + BOOKMARK_S
-    while True:
-        wake = min(end, next_bookmark) if bookmarks else end
-        try:
-            async with asyncio.timeout_at(wake):
-                events: Sequence[watches.WatchEvent] = await watch.__anext__()
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            is_over = now() >= end
-            if bookmarks and watch.is_caught_up():
-                yield view.bookmark({"resourceVersion": str(parts.store.revision)})
-            if is_over:
-                return
-            next_bookmark = now() + BOOKMARK_S
-            continue
-        events = await reading.show_events(parts, resource, events)
-        yield view.event(events[0]) if len(events) == 1 else b"".join([view.event(event) for event in events])
+    # One timer for the whole watch, not one for each event.
+    loop = asyncio.get_running_loop()
+    end = loop.time() + limit_s
+    timer = loop.call_at(min(end, loop.time() + BOOKMARK_S) if bookmarks else end, watch.nudge)
+    try:
+        async for batch in watch:
+            if batch:
+                events = await reading.show_events(parts, resource, batch)
+                yield view.event(events[0]) if len(events) == 1 else b"".join([view.event(event) for event in events])
+            if not batch or loop.time() >= end:
+                if bookmarks and watch.is_caught_up():
+                    yield view.bookmark({"resourceVersion": str(parts.store.revision)})
+                if loop.time() >= end:
+                    return
+                timer = loop.call_at(min(end, loop.time() + BOOKMARK_S), watch.nudge)
+    finally:
+        timer.cancel()
 
 
 async def _framed(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -62,11 +62,11 @@ class Handler:
                 raise errors.BadRequest("invalid URL escape in the request path")
             user = await self._authenticate(audit_id, request, info)
             record = self._begin_record(audit_id, request, info, user)
-            acting = await self._parts.authenticator.impersonate(user, request, self._parts.authorizer)
-            call = Call(request, info, acting, options.parse(request.query), record=record)
+            acting = await self._parts.authenticator.impersonate(user, request, self._parts.authorizer, info)
+            call = Call(request, info, acting.user, options.parse(request.query), record=record)
             if record is not None:
                 call.annotations = record.annotations
-                if acting is not user:
+                if acting.user is not user:
                     record.impersonate(acting)
             response = await self._limited(call)
         except errors.StatusError as err:

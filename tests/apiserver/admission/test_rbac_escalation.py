@@ -47,6 +47,31 @@ async def test_escalate_verb_and_aggregation() -> None:
         assert await bench.create(ROLES, role({**READ_PODS, "verbs": ["*"]}), who=ANN) == ""
 
 
+async def test_labels_of_a_powerful_role_are_power_too() -> None:
+    async with open_bench(rbac_escalation.build) as bench:
+        await grant(bench, READ_PODS)
+        powerful = role({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, namespace="")
+        labelled = {
+            **powerful,
+            "metadata": {"name": "r", "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
+        }
+        assert "not currently held" in await bench.update(CLUSTER_ROLES, labelled, powerful, who=ANN)
+        collected = {**powerful, "metadata": {"name": "r", "finalizers": ["example.com/a"]}}
+        assert await bench.update(CLUSTER_ROLES, collected, powerful, who=ANN) == ""
+        aggregating = {**role(namespace=""), "aggregationRule": {"clusterRoleSelectors": [{}]}}
+        refused = await bench.update(CLUSTER_ROLES, role(namespace=""), aggregating, who=ANN)
+        assert refused.endswith("must have cluster-admin privileges to use the aggregationRule")
+
+
+async def test_escalate_by_name_is_for_roles_that_are_there() -> None:
+    async with open_bench(rbac_escalation.build) as bench:
+        rule = {"verbs": ["escalate"], "apiGroups": ["*"], "resources": ["roles"], "resourceNames": ["r"]}
+        await grant(bench, rule)
+        assert "not currently held" in await bench.create(ROLES, role(READ_PODS), who=ANN)
+        assert await bench.update(ROLES, role(READ_PODS), role(), who=ANN) == ""
+        assert "not currently held" in await bench.update(ROLES, role(READ_PODS, name="o"), role(name="o"), who=ANN)
+
+
 def binding(kind: str, name: str) -> Object:
     return {"metadata": {"name": "b", "namespace": "ns"}, "roleRef": {"kind": kind, "name": name}, "subjects": []}
 

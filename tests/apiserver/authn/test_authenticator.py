@@ -4,6 +4,7 @@ import base64
 import contextlib
 import datetime
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from knarr.apiserver.authz.authorizer import Authorizer
 from knarr.apiserver.authz.rbac import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, Rbac
 from knarr.apiserver.config import Config
 from knarr.apiserver.registry import Registry
+from knarr.apiserver.requestinfo import RequestInfo
 from knarr.kit import pki
 from knarr.kit.clock import FakeClock
 from knarr.kit.http.messages import Headers, Peer, Request
@@ -199,12 +201,13 @@ IMPERSONATED: list[tuple[dict[str, str], str]] = [
     ({"Impersonate_User": "bob", "Impersonate_Group": "devs"}, "bob devs system:authenticated"),
     (
         {"Impersonate_User": "bob", "Impersonate_Group": "system:masters"},
-        'groups "system:masters" is forbidden: User "ann" cannot impersonate resource "groups" in API group "" at the cluster '
-        "scope",
+        'pods is forbidden: User "ann" cannot impersonate-on:user-info:list resource "pods" in API group "" in the namespace '
+        '"ns"',
     ),
     (
         {"Impersonate_User": "eve"},
-        'users "eve" is forbidden: User "ann" cannot impersonate resource "users" in API group "" at the cluster scope',
+        'pods is forbidden: User "ann" cannot impersonate-on:user-info:list resource "pods" in API group "" in the namespace '
+        '"ns"',
     ),
     (
         {"Impersonate_User": "system:serviceaccount:ns:sa"},
@@ -213,10 +216,13 @@ IMPERSONATED: list[tuple[dict[str, str], str]] = [
     ({"Impersonate_Group": "devs"}, "requested [group devs] without impersonating a user"),
     (
         {"Impersonate_User": "bob", "Impersonate_Extra_Scopes": "view"},
-        'userextras.authentication.k8s.io "view" is forbidden: User "ann" cannot impersonate resource "userextras/scopes" in '
-        'API group "authentication.k8s.io" at the cluster scope',
+        'pods is forbidden: User "ann" cannot impersonate-on:user-info:list resource "pods" in API group "" in the namespace '
+        '"ns"',
     ),
 ]
+
+
+LIST_PODS = RequestInfo(True, "/api/v1/namespaces/ns/pods", "list", "api", "", "v1", "ns", "pods")
 
 
 @pytest.mark.parametrize(("headers", "expected"), IMPERSONATED)
@@ -233,10 +239,74 @@ async def test_impersonation(headers: dict[str, str], expected: str, tmp_path: P
         rbac = Rbac(world.registry)
         asked = request(**headers)
         try:
-            found = await world.authenticator.impersonate(User("ann"), asked, Authorizer((rbac,), rbac))
+            acting = await world.authenticator.impersonate(User("ann"), asked, Authorizer((rbac,), rbac), LIST_PODS)
         except errors.StatusError as error:
             answer = error.message
         else:
-            answer = " ".join((found.name, *found.groups))
+            answer = " ".join((acting.user.name, *acting.user.groups))
+            assert not acting.constraint
             assert not [name for name, _ in asked.headers if name.startswith("impersonate")]
         assert answer == expected
+
+
+AGENT = User("system:serviceaccount:ns:agent", extra={"authentication.kubernetes.io/node-name": ("n1",)})
+MEANWHILE = {"apiGroups": [""], "resources": ["pods"]}
+REAL = {"apiGroups": ["authentication.k8s.io"]}
+
+
+@pytest.mark.parametrize(
+    ("who", "rules", "headers", "expected"),
+    [
+        (AGENT, [("associated-node", "nodes")], {"User": "system:node:n1"},
+         "system:node:n1 system:nodes system:authenticated"),
+        (AGENT, [("associated-node", "nodes")], {"User": "system:node:n2"}, "impersonate-on:arbitrary-node:list"),
+        (AGENT, [("arbitrary-node", "nodes")], {"User": "system:node:n2"},
+         "system:node:n2 system:nodes system:authenticated"),
+        (AGENT, [("arbitrary-node", "nodes")], {"User": "system:node:n2", "Group": "a"},
+         'cannot impersonate resource "users" in API group ""'),
+        (AGENT, [("arbitrary-node", "nodes")], {"User": "system:node:N_2"}, "impersonate-on:user-info:list"),
+        (AGENT, [("serviceaccount", "serviceaccounts")], {"User": "system:serviceaccount:a:b"},
+         "system:serviceaccount:a:b system:serviceaccounts system:serviceaccounts:a system:authenticated"),
+        (AGENT, [("user-info", "users")], {"User": "system:serviceaccount:a:b"}, "impersonate-on:serviceaccount:list"),
+        (AGENT, [("user-info", "users")], {"User": "bob"}, "bob system:authenticated"),
+        (AGENT, [("user-info", "users")], {"User": "bob", "Group": "devs"},
+         'cannot impersonate:user-info resource "groups" in API group "authentication.k8s.io"'),
+        (AGENT, [("user-info", "users groups")], {"User": "bob", "Group": "devs"}, "bob devs system:authenticated"),
+        (AGENT, [("user-info", "*")], {"User": "bob", "Group": "system:masters"},
+         "impersonating the system:masters group is not allowed"),
+        (AGENT, [("user-info", "*")], {"User": "bob", "Extra-Scopes": "view"},
+         "impersonating an invalid key in extra is not allowed"),
+        (AGENT, [("user-info", "*")], {"User": "bob", "Extra-acme.io%2fscopes": "view"}, "bob system:authenticated"),
+        (AGENT, [("user-info", "*")], {"User": "system:anonymous"}, "system:anonymous system:unauthenticated"),
+        (User("ann"), [("associated-node", "nodes")], {"User": "system:node:n1"}, "impersonate-on:arbitrary-node:list"),
+    ],
+)  # fmt: skip
+async def test_narrow_ways_to_impersonate(
+    who: User, rules: list[tuple[str, str]], headers: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    async with open_world(tmp_path) as world:
+        granted = []
+        for mode, resources in rules:
+            granted.append({**REAL, "verbs": [f"impersonate:{mode}"], "resources": resources.split()})
+            granted.append({**MEANWHILE, "verbs": [f"impersonate-on:{mode}:list"]})
+        await add(world.registry, CLUSTER_ROLES, "actor", rules=granted)
+        binding = {
+            "roleRef": {"kind": "ClusterRole", "name": "actor"},
+            "subjects": [{"kind": "User", "name": who.name}],
+        }
+        await add(world.registry, CLUSTER_ROLE_BINDINGS, "actor", **binding)
+        rbac = Rbac(world.registry)
+        authorizer = Authorizer((rbac,), rbac)
+        asked = request(**{f"Impersonate-{name}": value for name, value in headers.items()})
+        again = request(**{f"Impersonate-{name}": value for name, value in headers.items()})
+        try:
+            acting = await world.authenticator.impersonate(who, asked, authorizer, LIST_PODS)
+        except errors.Forbidden as error:
+            answer = error.message
+        else:
+            answer = " ".join((acting.user.name, *acting.user.groups))
+            assert acting.constraint == f"impersonate:{rules[0][0]}"
+            other = replace(LIST_PODS, verb="delete")
+            with pytest.raises(errors.Forbidden):
+                await world.authenticator.impersonate(who, again, authorizer, other)
+        assert expected in answer

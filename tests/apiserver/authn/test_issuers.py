@@ -1,5 +1,6 @@
 """Tokens that others issue: static ones, JSON Web Tokens of other issuers, and those that a webhook knows."""
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -125,6 +126,23 @@ async def test_keys_are_fetched_again_when_one_is_unknown_and_not_too_often(tmp_
         assert provider.fetches <= 3
 
 
+async def test_who_comes_while_keys_are_fetched_waits_for_them(tmp_path: Path) -> None:
+    async with open_issuer(tmp_path) as (api, provider):
+        tokens = [provider.token(sub=f"user-{number}") for number in range(5)]
+        responses = await asyncio.gather(*(whoami(api, token) for token in tokens))
+        assert ([response.status for response in responses], provider.fetches) == ([201] * 5, 1)
+
+
+async def test_extensions_that_nobody_knows_are_refused(tmp_path: Path) -> None:
+    async with open_issuer(tmp_path) as (api, provider):
+        header = {"alg": "ES256", "crit": ["b64"], "b64": False}
+        body = provider.token().split(".")[1]
+        signed = f"{jwt.encode(json.dumps(header).encode())}.{body}"
+        token = f"{signed}.{jwt.encode(provider.keys[0]._sign(signed.encode()))}"
+        assert (await whoami(api, provider.token())).status == 201
+        assert (await whoami(api, token)).status == 401
+
+
 async def test_an_issuer_that_is_not_there_is_401(tmp_path: Path) -> None:
     path = tmp_path / "authentication.yaml"
     path.write_text(
@@ -137,7 +155,8 @@ async def test_an_issuer_that_is_not_there_is_401(tmp_path: Path) -> None:
 
 
 EXPRESSIONS: Object = {
-    "claimValidationRules": [{"expression": "claims.exp - claims.iat <= 3600", "message": "lives too long"}],
+    "claimValidationRules": [{"expression": "claims.exp - claims.iat <= 3600", "message": "lives too long"},
+                             {"expression": "claims.?email_verified.orValue(true)", "message": "no such mail"}],
     "claimMappings": {
         "username": {"expression": '"mail:" + claims.email'},
         "groups": {"expression": "claims.roles.split(',')"},
@@ -171,6 +190,7 @@ def test_expressions_map_and_check_claims(tmp_path: Path) -> None:
         ({"exp": NOW_S + 9999}, "lives too long"),
         ({"roles": "admins"}, "no admins"),
         ({"email": 5}, "expression"),
+        ({"email_verified": False}, "no such mail"),
     ):
         with pytest.raises(InvalidToken, match=words):
             to_user(issuer, {**CLAIMS, **wrong})
@@ -187,6 +207,8 @@ BAD = [
     ({"issuer": {"url": "https://a"}}, "audiences: Required value"),
     ({"issuer": {"url": "https://a", "audiences": ["x", "y"]}}, "MatchAny"),
     ({"issuer": 5}, "wrong type"),
+    ({"claimMappings": {"username": {"expression": "claims.email"}}}, "claims.email_verified must be used"),
+    ({"claimMappings": {"username": {"expression": "claims['email']"}}}, "claims.email_verified must be used"),
 ]
 
 
@@ -274,3 +296,27 @@ async def test_a_webhook_knows_tokens_and_is_asked_once_in_a_while(tmp_path: Pat
             await api.clock.advance(121)
             assert (await whoami(api, "good")).status == 201
             assert len(asked) == 5
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"authenticated": "false", "user": {"username": "jane"}},
+        {"authenticated": True, "user": {"username": "jane", "groups": "system:masters"}},
+        {"authenticated": True, "user": {"username": "jane", "extra": {"a": "b"}}},
+        {"authenticated": True, "user": {"username": 5}},
+        {"authenticated": True, "user": {"username": "jane"}, "audiences": ["other"]},
+        {"authenticated": True, "user": []},
+        None,
+    ],
+)
+async def test_answers_about_tokens_that_make_no_sense_name_nobody(tmp_path: Path, status: Any) -> None:
+    async def answer(request: Request) -> Response:
+        return send_json({"status": status})
+
+    async with open_remote(tmp_path, answer) as remote:
+        path = tmp_path / "webhook.yaml"
+        cluster = {"server": f"{remote.url}/authenticate", "certificate-authority-data": remote.bundle}
+        path.write_text(yaml.safe_dump({"clusters": [{"name": "a", "cluster": cluster}]}))
+        async with open_api(token_webhook=path) as api:
+            assert (await whoami(api, "good")).status == 401

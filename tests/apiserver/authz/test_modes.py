@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from knarr.api.user import ALL_AUTHENTICATED, User
+from knarr.apiserver import requestinfo
 from knarr.apiserver.authz import configuration
 from knarr.kit.http.messages import Request, Response
 from tests.apiserver.conftest import open_api
@@ -110,6 +111,47 @@ async def test_a_failure_may_deny_and_conditions_may_spare_the_question(tmp_path
             await api.as_user(User("joe", ())).ok("GET", "/api/v1/events")
             assert (await api.as_user(JANE).call("GET", "/version")).status == 200
             assert len(policy.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"allowed": "false"},
+        {"allowed": "true"},
+        {"allowed": 1},
+        {"allowed": True, "denied": True},
+        {"allowed": True, "reason": {}},
+        [],
+        None,
+    ],
+)
+async def test_answers_that_make_no_sense_allow_nothing(tmp_path: Path, status: Any) -> None:
+    async def answer(request: Request) -> Response:
+        return send_json({"status": status})
+
+    async with open_remote(tmp_path, answer) as remote:
+        async with open_api(authorization=write(tmp_path, remote, "AlwaysAllow", failurePolicy="Deny")) as api:
+            await api.as_user(JANE).fails(403, "GET", PODS)
+        async with open_api(authorization=write(tmp_path, remote, "RBAC")) as api:
+            await api.as_user(JANE).fails(403, "GET", PODS)
+
+
+async def test_who_cannot_wait_for_the_webhook_gets_no(tmp_path: Path) -> None:
+    policy = Policy()
+    async with (
+        open_remote(tmp_path, policy.handle) as remote,
+        open_api(authorization=write(tmp_path, remote, "AlwaysAllow")) as api,
+    ):
+        authorizer = api.server.parts.authorizer
+        info = requestinfo.parse("GET", PODS)
+        assert not authorizer.authorize(JANE, info).allowed
+        assert (await authorizer.decide(JANE, info)).allowed
+        assert authorizer.authorize(JANE, info).allowed
+        asked = len(policy.asked)
+        long = requestinfo.parse("GET", f"/{'x' * 20_000}")
+        for _ in range(2):
+            await authorizer.decide(JANE, long)
+        assert len(policy.asked) == asked + 2
 
 
 BAD = [

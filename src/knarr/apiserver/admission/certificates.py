@@ -23,7 +23,7 @@ def build_approval(context: Context) -> Plugin:
 
     async def validate(request: AdmissionRequest) -> None:
         signer = _signer(request.old)
-        if not _is_allowed(context, request, "approve", signer):
+        if not await _is_allowed(context, request, "approve", signer):
             raise request.forbidden(f'user not permitted to approve requests with signerName "{signer}"')
 
     return Plugin("CertificateApproval", frozenset({UPDATE}), frozenset({f"{RESOURCE}/approval"}), validate=validate)
@@ -38,7 +38,7 @@ def build_signing(context: Context) -> Plugin:
         if all(new.get(field) == old.get(field) for field in ("certificate", "conditions")):
             return
         signer = _signer(request.old)
-        if not _is_allowed(context, request, "sign", signer):
+        if not await _is_allowed(context, request, "sign", signer):
             raise request.forbidden(f'user not permitted to sign requests with signerName "{signer}"')
 
     return Plugin("CertificateSigning", frozenset({UPDATE}), frozenset({f"{RESOURCE}/status"}), validate=validate)
@@ -64,7 +64,7 @@ def build_attest(context: Context) -> Plugin:
     async def validate(request: AdmissionRequest) -> None:
         for obj in (request.object, request.old):
             signer = _signer(obj)
-            if signer and not _is_allowed(context, request, "attest", signer):
+            if signer and not await _is_allowed(context, request, "attest", signer):
                 raise request.forbidden(f'user not permitted to attest for signerName "{signer}"')
 
     targets = frozenset({f"clustertrustbundles.{GROUP}"})
@@ -93,12 +93,12 @@ def _signer(obj: Object | None) -> str:
     return ((obj or {}).get("spec") or {}).get("signerName") or ""
 
 
-def _is_allowed(context: Context, request: AdmissionRequest, verb: str, signer: str) -> bool:
+async def _is_allowed(context: Context, request: AdmissionRequest, verb: str, signer: str) -> bool:
     domain = signer.partition("/")[0]
     for name in (signer, f"{domain}/*"):
         info = RequestInfo(
             is_resource_request=True, path="", verb=verb, group=GROUP, version="*", resource="signers", name=name
         )
-        if context.authorizer.authorize(request.user, info).allowed:
+        if (await context.authorizer.decide(request.user, info)).allowed:
             return True
     return False

@@ -12,7 +12,9 @@ _EXEMPT = frozenset({"pods/status"})
 def build(context: Context) -> Plugin:
     """Make the plugin."""
 
-    def check(request: AdmissionRequest, verb: str, resource: str, group: str, *, subresource: str, name: str) -> bool:
+    async def check(
+        request: AdmissionRequest, verb: str, resource: str, group: str, *, subresource: str, name: str
+    ) -> bool:
         info = RequestInfo(
             is_resource_request=True,
             path="",
@@ -24,14 +26,14 @@ def build(context: Context) -> Plugin:
             subresource=subresource,
             name=name,
         )
-        return context.authorizer.authorize(request.user, info).allowed
+        return (await context.authorizer.decide(request.user, info)).allowed
 
     async def validate(request: AdmissionRequest) -> None:
         new, old = _owners(request.object), _owners(request.old)
         if request.target in _EXEMPT or new == old:
             return
         resource = request.resource
-        if not check(
+        if not await check(
             request, "delete", resource.plural, resource.group, subresource=request.subresource, name=request.name
         ):
             raise request.forbidden("cannot set an ownerRef on a resource you can't delete: , <nil>")
@@ -45,7 +47,7 @@ def build(context: Context) -> Plugin:
                 why += f"{owner.get('apiVersion')} Kind {owner.get('kind')}"
                 raise request.forbidden(why)
             name = owner.get("name") or ""
-            if not check(request, "update", found.plural, found.group, subresource="finalizers", name=name):
+            if not await check(request, "update", found.plural, found.group, subresource="finalizers", name=name):
                 raise request.forbidden(
                     "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers "
                     "on: , <nil>"

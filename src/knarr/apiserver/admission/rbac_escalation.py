@@ -18,7 +18,7 @@ _EVERYTHING = (Rule(("*",), ("*",), ("*",)), Rule(("*",), urls=("*",)))
 def build(context: Context) -> Plugin:
     """Make the plugin."""
 
-    def is_authorized(user: User, verb: str, resource: str, namespace: str, name: str) -> bool:
+    async def is_authorized(user: User, verb: str, resource: str, namespace: str, name: str) -> bool:
         info = RequestInfo(
             is_resource_request=True,
             path="",
@@ -29,7 +29,7 @@ def build(context: Context) -> Plugin:
             resource=resource,
             name=name,
         )
-        return context.authorizer.authorize(user, info).allowed
+        return (await context.authorizer.decide(user, info)).allowed
 
     def confirm(request: AdmissionRequest, rules: list[Rule] | tuple[Rule, ...]) -> None:
         owned, problems = context.authorizer.grants.policy_rules(request.user, request.namespace)
@@ -37,23 +37,23 @@ def build(context: Context) -> Plugin:
         if missing:
             raise request.forbidden(describe(request.user, missing, problems))
 
-    def check_role(request: AdmissionRequest, obj: Object) -> None:
-        old = request.old or {}
-        same = all((obj.get(field) or None) == (old.get(field) or None) for field in ("rules", "aggregationRule"))
-        if request.operation == UPDATE and same:
+    async def check_role(request: AdmissionRequest, obj: Object) -> None:
+        # Of an object to be created only apply says the name in the request.
+        is_named = request.operation == UPDATE or request.options.get("kind") == "PatchOptions"
+        name = request.name if is_named else ""
+        if await is_authorized(request.user, "escalate", request.resource.plural, request.namespace, name):
             return
-        if is_authorized(request.user, "escalate", request.resource.plural, request.namespace, request.name):
-            return
+        # Rules that stay as they are count too: a new label may let another role gather them.
         confirm(request, [Rule.read(rule) for rule in obj.get("rules") or ()])
-        if obj.get("aggregationRule"):
+        if any(((one or {}).get("aggregationRule") or {}).get("clusterRoleSelectors") for one in (obj, request.old)):
             owned, _ = context.authorizer.grants.policy_rules(request.user, "")
             if uncovered(owned, _EVERYTHING):
                 raise request.forbidden("must have cluster-admin privileges to use the aggregationRule")
 
-    def check_binding(request: AdmissionRequest, obj: Object) -> None:
+    async def check_binding(request: AdmissionRequest, obj: Object) -> None:
         role = obj["roleRef"]
         resource = "roles" if role.get("kind") == "Role" else "clusterroles"
-        if is_authorized(request.user, "bind", resource, request.namespace, role.get("name") or ""):
+        if await is_authorized(request.user, "bind", resource, request.namespace, role.get("name") or ""):
             return
         confirm(request, context.authorizer.grants.rules_of(role, request.namespace))
 
@@ -62,9 +62,9 @@ def build(context: Context) -> Plugin:
         if obj is None or MASTERS in request.user.groups or _is_only_collected(request):
             return
         if request.target in (ROLES, CLUSTER_ROLES):
-            check_role(request, obj)
+            await check_role(request, obj)
         else:
-            check_binding(request, obj)
+            await check_binding(request, obj)
 
     targets = frozenset({ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS})
     return Plugin("RBACEscalation", frozenset({CREATE, UPDATE}), targets, validate=validate)

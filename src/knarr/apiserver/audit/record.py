@@ -15,6 +15,7 @@ from knarr.api import codec, protobuf
 from knarr.api.user import User
 from knarr.apiserver.audit import policy as policies
 from knarr.apiserver.authn import reviews
+from knarr.apiserver.authn.impersonation import Acting
 from knarr.apiserver.requestinfo import RequestInfo
 from knarr.kit.http.messages import Headers, Request, Response
 
@@ -58,6 +59,7 @@ class Record:
         self._status: Object | None = None
         self._response_object: msgspec.Raw | None = None
         self._impersonated: Object | None = None
+        self._constraint = ""
         self._reference = _reference(info) if info.is_resource_request else None
         uri = f"{request.path}?{request.query}" if request.query else request.path
         self._head: Event = {
@@ -77,9 +79,10 @@ class Record:
         if choice.keeps_request and info.is_resource_request and info.verb in ("patch", "delete", "deletecollection"):
             self._request_object = self._to_raw(request.body, request.headers.get("content-type") or "")
 
-    def impersonate(self, user: User) -> None:
+    def impersonate(self, acting: Acting) -> None:
         """Note as whom the user acts."""
-        self._impersonated = reviews.to_info(user)
+        self._impersonated = reviews.to_info(acting.user)
+        self._constraint = acting.constraint
 
     def note_object(self, obj: Object) -> None:
         """Note the object that is sent, as it was read; it may be changed afterwards."""
@@ -126,6 +129,8 @@ class Record:
         event = {**self._head, "stage": stage}
         if self._impersonated is not None:
             event["impersonatedUser"] = self._impersonated
+        if self._constraint:
+            event["authenticationMetadata"] = {"impersonationConstraint": self._constraint}
         event |= {key: value for key, value in self._origin.items() if value}
         if self._reference is not None:
             event["objectRef"] = {**self._reference}

@@ -12,6 +12,7 @@ from knarr.api.user import ALL_AUTHENTICATED, ALL_UNAUTHENTICATED, ANONYMOUS, Us
 from knarr.apiserver.authn import impersonation
 from knarr.apiserver.authn.errors import InvalidToken
 from knarr.apiserver.authz.authorizer import Authorizer
+from knarr.apiserver.requestinfo import RequestInfo
 from knarr.kit.http.messages import Request
 
 NOBODY = User(ANONYMOUS, (ALL_UNAUTHENTICATED,))
@@ -164,14 +165,16 @@ class Authenticator:
             raise errors.Unauthorized
         return NOBODY
 
-    async def impersonate(self, user: User, request: Request, authorizer: Authorizer) -> User:
+    async def impersonate(
+        self, user: User, request: Request, authorizer: Authorizer, info: RequestInfo
+    ) -> impersonation.Acting:
         """Return as whom a user acts: the one in the Impersonate-* headers, which are removed, or the user itself.
 
         Raises:
             Forbidden: The user may not act as that one.
             BadRequest: The headers name groups, a uid or facts of nobody.
         """
-        return await impersonation.impersonate(user, request, authorizer)
+        return await impersonation.impersonate(user, request, authorizer, info)
 
 
 def with_group(user: User, group: str) -> User:

@@ -112,25 +112,49 @@ def _issuer(entry: Object, where: str) -> oidc.Issuer:
     username = _mapping(mappings.get("username"), of_claims, f"{where}.claimMappings.username", prefixed=True)
     if username is None:
         raise ValueError(f"{where}.claimMappings.username: Required value: claim or expression is required")
+    claim_rules = tuple(
+        _rule(one, of_claims, f"{where}.claimValidationRules[{index}]")
+        for index, one in enumerate(entry.get("claimValidationRules") or ())
+    )
+    extra = tuple(
+        _extra(one, of_claims, f"{where}.claimMappings.extra[{index}]")
+        for index, one in enumerate(mappings.get("extra") or ())
+    )
+    checking = [rule.program for rule in claim_rules] + [program for _, program in extra]
+    if _uses(username.program, "email") and not any(
+        _uses(one, "email_verified") for one in (username.program, *checking)
+    ):
+        raise ValueError(
+            f"{where}.claimMappings.username.expression: Invalid value: claims.email_verified must be used in "
+            "claimMappings.username.expression or claimMappings.extra[*].valueExpression or "
+            "claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression"
+        )
     return oidc.Issuer(
         url=url,
         audiences=audiences,
-        claim_rules=tuple(
-            _rule(one, of_claims, f"{where}.claimValidationRules[{index}]")
-            for index, one in enumerate(entry.get("claimValidationRules") or ())
-        ),
+        claim_rules=claim_rules,
         username=username,
         groups=_mapping(mappings.get("groups"), of_claims, f"{where}.claimMappings.groups", prefixed=True),
         uid=_mapping(mappings.get("uid"), of_claims, f"{where}.claimMappings.uid"),
-        extra=tuple(
-            _extra(one, of_claims, f"{where}.claimMappings.extra[{index}]")
-            for index, one in enumerate(mappings.get("extra") or ())
-        ),
+        extra=extra,
         user_rules=tuple(
             _rule(one, of_user, f"{where}.userValidationRules[{index}]")
             for index, one in enumerate(entry.get("userValidationRules") or ())
         ),
     )
+
+
+def _uses(program: cel.Program | None, claim: str) -> bool:
+    """Return whether an expression looks at a claim, by its name or as an index."""
+    if program is None:
+        return False
+    for node in program.tree.root.walk():
+        of_claims = bool(node.operands) and node.operands[0].kind == "ident" and node.operands[0].name == "claims"
+        if of_claims and node.kind == "select" and node.name == claim:
+            return True
+        if of_claims and len(node.operands) == 2 and node.operands[1].value == claim:
+            return True
+    return False
 
 
 def _mapping(

@@ -3,6 +3,7 @@
 Source: OpenID Connect Discovery 1.0, RFC 7517 (JWK), RFC 7518 (algorithms).
 """
 
+import asyncio
 import binascii
 import ssl
 from collections.abc import Mapping
@@ -90,6 +91,7 @@ class Keys:
         self._clock = clock
         self._keys: list[Key] = []
         self._fetched_s: float | None = None
+        self._fetching: asyncio.Task[None] | None = None
 
     async def verify(self, token: str) -> Object:
         """Return the claims of a token that one of the keys signed.
@@ -110,17 +112,33 @@ class Keys:
         raise InvalidToken("oidc: verify token: failed to verify signature: failed to verify id token signature")
 
     async def _fetch(self) -> bool:
-        """Fetch the keys, unless that was done just now."""
-        now_s = self._clock.monotonic_s()
-        if self._fetched_s is not None and now_s - self._fetched_s < AGAIN_S:
-            return False
-        self._fetched_s = now_s
+        """Fetch the keys, unless that was done just now; who comes while they are being fetched waits for them.
+
+        Raises:
+            InvalidToken: They cannot be fetched.
+        """
+        if self._fetching is None:
+            now_s = self._clock.monotonic_s()
+            if self._fetched_s is not None and now_s - self._fetched_s < AGAIN_S:
+                return False
+            self._fetched_s = now_s
+            self._fetching = asyncio.create_task(self._fetch_now())
+            self._fetching.add_done_callback(self._forget)
+        await asyncio.shield(self._fetching)
+        return True
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._fetching = None
+        if not task.cancelled():
+            task.exception()
+
+    async def _fetch_now(self) -> None:
         document = await self._get(self._discovery_url)
         if document.get("issuer") != self._issuer:
             raise InvalidToken(f"oidc: issuer did not match the issuer returned by provider, expected {self._issuer!r}")
         listed = (await self._get(str(document.get("jwks_uri") or ""))).get("keys")
-        self._keys = [key for one in listed or () if isinstance(one, dict) and (key := read_key(one)) is not None]
-        return True
+        found = listed if isinstance(listed, list) else ()
+        self._keys = [key for one in found if isinstance(one, dict) and (key := read_key(one)) is not None]
 
     async def _get(self, url: str) -> Object:
         parts = urlsplit(url)
@@ -169,7 +187,7 @@ def _split(token: str) -> tuple[Object, bytes, bytes]:
         signature = jwt.decode(tail)
     except (msgspec.DecodeError, ValueError, binascii.Error) as err:
         raise InvalidToken("oidc: malformed jwt") from err
-    if not isinstance(header, dict):
+    if not isinstance(header, dict) or jwt.is_critical(header):
         raise InvalidToken("oidc: malformed jwt")
     return header, signed.encode(), signature
 

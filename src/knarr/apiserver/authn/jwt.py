@@ -128,12 +128,17 @@ def verify(token: str, keys: Sequence[VerifyingKey]) -> dict[str, Any]:
     except (msgspec.DecodeError, ValueError) as error:
         raise InvalidToken("the token is not a signed JWT") from error
     claims = read(token)
-    if claims is None or not isinstance(header, dict):
+    if claims is None or not isinstance(header, dict) or is_critical(header):
         raise InvalidToken("the token is not a signed JWT")
     for key in keys:
         if header.get("alg") == key.algorithm and key.is_valid(signed.encode(), signature):
             return claims
     raise InvalidSignature
+
+
+def is_critical(header: Mapping[str, Any]) -> bool:
+    """Return whether a token must not be accepted by who does not know an extension; none is known here (RFC 7515, 4.1.11)."""
+    return "crit" in header
 
 
 def encode(data: bytes) -> str:

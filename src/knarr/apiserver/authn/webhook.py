@@ -12,10 +12,35 @@ from knarr.apiserver import remote
 from knarr.apiserver.authn.authenticator import Identified
 from knarr.apiserver.authn.errors import InvalidToken
 from knarr.kit.http.errors import HttpError
+from knarr.kit.http.messages import Response
 
 TIMEOUT_S = 30.0
 
 Object = dict[str, Any]
+
+
+class _Info(msgspec.Struct):
+    """UserInfo."""
+
+    username: str | None = None
+    uid: str | None = None
+    groups: list[str] | None = None
+    extra: dict[str, list[str]] | None = None
+
+
+class _Status(msgspec.Struct):
+    """TokenReviewStatus."""
+
+    authenticated: bool | None = None
+    user: _Info | None = None
+    audiences: list[str] | None = None
+    error: str | None = None
+
+
+class _Review(msgspec.Struct):
+    """TokenReview."""
+
+    status: _Status
 
 
 class WebhookTokens:
@@ -48,22 +73,26 @@ class WebhookTokens:
             response = await self._server.post(msgspec.json.encode(review), "application/json", timeout_s=TIMEOUT_S)
         except HttpError as err:
             raise InvalidToken(f"failed to make webhook authenticator request: {err}") from err
-        try:
-            answer = msgspec.json.decode(response.body) if isinstance(response.body, bytes) else None
-        except msgspec.MsgspecError:
-            answer = None
-        status = answer.get("status") if isinstance(answer, dict) and response.status < 300 else None
-        if not isinstance(status, dict):
-            raise InvalidToken(f"failed to make webhook authenticator request: HTTP {response.status}")
-        if not status.get("authenticated"):
-            if status.get("error"):
-                raise InvalidToken(str(status["error"]))
+        status = _read(response)
+        if not status.authenticated:
+            if status.error:
+                raise InvalidToken(status.error)
             return None
-        meant = tuple(status.get("audiences") or self._audiences)
+        meant = tuple(status.audiences or self._audiences)
         common = tuple(one for one in audiences if one in meant)
-        return Identified(_to_user(status.get("user") or {}), common) if common else None
+        return Identified(_to_user(status.user or _Info()), common) if common else None
 
 
-def _to_user(info: Object) -> User:
-    extra = {key: tuple(values) for key, values in (info.get("extra") or {}).items()}
-    return User(info.get("username") or "", tuple(info.get("groups") or ()), info.get("uid") or "", extra)
+def _read(response: Response) -> _Status:
+    words = "failed to make webhook authenticator request"
+    if response.status >= 300 or not isinstance(response.body, bytes):
+        raise InvalidToken(f"{words}: HTTP {response.status}")
+    try:
+        return msgspec.json.decode(response.body, type=_Review).status
+    except msgspec.MsgspecError as err:
+        raise InvalidToken(f"{words}: {err}") from err
+
+
+def _to_user(info: _Info) -> User:
+    extra = {key: tuple(values) for key, values in (info.extra or {}).items()}
+    return User(info.username or "", tuple(info.groups or ()), info.uid or "", extra)

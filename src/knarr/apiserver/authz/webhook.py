@@ -19,8 +19,24 @@ from knarr.kit.http.errors import HttpError
 from knarr.lang import cel
 
 KEPT = 8192
+KEPT_BYTES = 10_000
+"""Questions that are longer are not remembered: their length is for whoever asks to choose."""
 
 Object = dict[str, Any]
+
+
+class _Status(msgspec.Struct):
+    """SubjectAccessReviewStatus."""
+
+    allowed: bool | None = None
+    denied: bool | None = None
+    reason: str | None = None
+
+
+class _Review(msgspec.Struct):
+    """SubjectAccessReview."""
+
+    status: _Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,25 +76,26 @@ class Webhook:
         self._known: OrderedDict[bytes, tuple[float, Decision]] = OrderedDict()
 
     def authorize(self, user: User, info: RequestInfo) -> Decision:
-        """Return what is remembered; no opinion if nothing is."""
-        known = self._known.get(_key(to_spec(user, info)))
-        return known[1] if known is not None and known[0] > self._clock.monotonic_s() else Decision(False)
+        """Return what is remembered; if nothing is, the answer is no: the server might forbid it."""
+        spec = to_spec(user, info)
+        decision = self._without_asking(spec)
+        if decision is None:
+            decision = self._remembered(_key(spec))
+        return decision or Decision(False, f"{self._settings.name}: cannot be asked here", denied=True)
 
     async def decide(self, user: User, info: RequestInfo) -> Decision:
         """Return what the server says."""
         spec = to_spec(user, info)
-        try:
-            if not all(program.evaluate({"request": spec}) is True for program in self._settings.conditions):
-                return Decision(False)
-        except cel.CelError as err:
-            return self._failed(str(err))
+        decision = self._without_asking(spec)
+        if decision is not None:
+            return decision
         key = _key(spec)
-        known = self._known.get(key)
-        if known is not None and known[0] > self._clock.monotonic_s():
-            return known[1]
+        known = self._remembered(key)
+        if known is not None:
+            return known
         decision, is_answer = await self._ask(spec)
         kept_s = self._settings.authorized_s if decision.allowed else self._settings.unauthorized_s
-        if is_answer and kept_s > 0:
+        if is_answer and kept_s > 0 and len(key) <= KEPT_BYTES:
             self._known[key] = (self._clock.monotonic_s() + kept_s, decision)
             self._known.move_to_end(key)
             if len(self._known) > KEPT:
@@ -88,6 +105,19 @@ class Webhook:
     def rules_for(self, user: User, namespace: str) -> Rules:
         """Say that nobody can list what the server would allow."""
         return Rules(incomplete=True, error="webhook authorizer does not support user rule resolution")
+
+    def _without_asking(self, spec: Object) -> Decision | None:
+        """Return what is said of a request that the server is not asked about, None if it is."""
+        try:
+            if not all(program.evaluate({"request": spec}) is True for program in self._settings.conditions):
+                return Decision(False)
+        except cel.CelError as err:
+            return self._failed(str(err))
+        return None
+
+    def _remembered(self, key: bytes) -> Decision | None:
+        known = self._known.get(key)
+        return known[1] if known is not None and known[0] > self._clock.monotonic_s() else None
 
     async def _ask(self, spec: Object) -> tuple[Decision, bool]:
         review = {
@@ -103,16 +133,13 @@ class Webhook:
             )
             if response.status >= 300:
                 return self._failed(f"HTTP {response.status}"), False
-            answer = msgspec.json.decode(response.body) if isinstance(response.body, bytes) else None
+            assert isinstance(response.body, bytes)
+            status = msgspec.json.decode(response.body, type=_Review).status
         except (HttpError, msgspec.MsgspecError) as err:
             return self._failed(str(err)), False
-        status = answer.get("status") if isinstance(answer, dict) else None
-        if not isinstance(status, dict):
-            return self._failed("the answer has no status"), False
-        reason = str(status.get("reason") or "")
-        if status.get("allowed"):
-            return Decision(True, reason), True
-        return Decision(False, reason, denied=bool(status.get("denied"))), True
+        if status.allowed and status.denied:
+            return self._failed("webhook subject access review returned both allow and deny response"), False
+        return Decision(bool(status.allowed), status.reason or "", denied=bool(status.denied)), True
 
     def _failed(self, why: str) -> Decision:
         return Decision(False, f"{self._settings.name}: {why}", denied=self._settings.denies_on_failure)

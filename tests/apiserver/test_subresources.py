@@ -177,3 +177,41 @@ async def test_verbs_that_a_subresource_does_not_have(api: Api) -> None:
     await api.fails(405, "POST", f"{PODS}/p")
     await api.fails(405, "PUT", PODS)
     await api.fails(405, "GET", "/apis/authorization.k8s.io/v1/subjectaccessreviews")
+
+
+APPLY = "application/apply-patch+yaml"
+
+
+def owners(obj: Object) -> Object:
+    return {
+        f"{entry['manager']} {entry['operation']} {entry.get('subresource', '')}".strip(): entry["fieldsV1"]["f:spec"]
+        for entry in obj["metadata"]["managedFields"]
+        if "f:replicas" in entry["fieldsV1"].get("f:spec", {})
+    }
+
+
+async def test_a_scale_is_applied_against_the_owners_of_the_replicas(api: Api) -> None:
+    body = {**deployment("web"), "apiVersion": "apps/v1", "kind": "Deployment"}
+    body["spec"]["replicas"] = 2
+    await api.ok("PATCH", f"{DEPLOYMENTS}/web?fieldManager=one", body, content_type=APPLY)
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": 5}}
+    two = f"{DEPLOYMENTS}/web/scale?fieldManager=two"
+    status = await api.fails(409, "PATCH", two, scale, content_type=APPLY)
+    assert status["message"] == 'Apply failed with 1 conflict: conflict with "one": .spec.replicas'
+    assert (await api.ok("PATCH", f"{two}&force=true", scale, content_type=APPLY))["spec"] == {"replicas": 5}
+    found = await api.ok("GET", f"{DEPLOYMENTS}/web")
+    assert owners(found) == {"two Apply scale": {"f:replicas": {}}}
+    assert (found["spec"]["replicas"], found["metadata"]["generation"]) == (5, 2)
+    same = {**scale, "metadata": {"name": "web"}}
+    await api.ok("PATCH", f"{DEPLOYMENTS}/web/scale?fieldManager=three", same, content_type=APPLY)
+    found = await api.ok("GET", f"{DEPLOYMENTS}/web")
+    assert set(owners(found)) == {"three Apply scale", "two Apply scale"}
+    await api.ok("PUT", f"{DEPLOYMENTS}/web/scale?fieldManager=hpa", {**scale, "spec": {"replicas": 7}})
+    found = await api.ok("GET", f"{DEPLOYMENTS}/web")
+    assert owners(found) == {"hpa Update scale": {"f:replicas": {}}}
+    status = await api.fails(409, "PATCH", two, scale, content_type=APPLY)
+    words = 'conflict with "hpa" with subresource "scale" using autoscaling/v1: .spec.replicas'
+    assert status["message"] == f"Apply failed with 1 conflict: {words}"
+    await api.fails(400, "PATCH", two, {**scale, "metadata": {"name": "other"}}, content_type=APPLY)
+    stale = {**scale, "metadata": {"name": "web", "resourceVersion": "1"}, "spec": {"replicas": 7}}
+    await api.fails(409, "PATCH", two, stale, content_type=APPLY)

@@ -6,6 +6,7 @@ Source: ScaleREST in pkg/registry/apps/{deployment,replicaset,statefulset}/stora
 from typing import Any
 
 from knarr.api import codec, errors, field, labels
+from knarr.api.managedfields import scale as scales
 from knarr.api.scheme import Resource
 from knarr.apiserver import intake, metadata, negotiate, objects, options, ownership, responses, views
 from knarr.apiserver.customresources import reading
@@ -91,12 +92,8 @@ async def _patch(parts: Parts, call: Call, target: Target, kind: Resource) -> Re
     async def make(old: Object) -> Object:
         scale = _scale_of(parts, target, old)
         if patch_type == patch.APPLY:
-            applied = intake.decode(call, "application/yaml", kind.kind)
-            spec = applied.get("spec")
-            merged = {**scale["spec"], **spec} if isinstance(spec, dict) else scale["spec"] if spec is None else spec
-            changed = {**scale, "spec": merged}
-        else:
-            changed = patch.patched(parts, patch_type, scale, call.request.body, parts.type_of(kind))
+            return _applied(parts, call, target, kind, old, scale, write)
+        changed = patch.patched(parts, patch_type, scale, call.request.body, parts.type_of(kind))
         changed = intake.settle(parts, call, kind, writing.copy(changed), write.field_validation)
         if changed["metadata"].get("resourceVersion") == scale["metadata"].get("resourceVersion"):
             changed["metadata"].pop("resourceVersion", None)
@@ -105,18 +102,57 @@ async def _patch(parts: Parts, call: Call, target: Target, kind: Resource) -> Re
     return await _write(parts, call, target, make, write, "PatchOptions")
 
 
+def _applied(
+    parts: Parts, call: Call, target: Target, kind: Resource, old: Object, scale: Object, write: options.WriteOptions
+) -> Object:
+    """Return the workload with the replicas of a scale that is applied, which other owners of theirs may resist.
+
+    Raises:
+        ApplyConflict: they do.
+    """
+    applied = intake.decode(call, "application/yaml", kind.kind)
+    sent = objects.metadata_of(applied)
+    metadata.check_name(target, sent)
+    path, listed = _path(parts, target), old["metadata"].get("managedFields")
+    shown = {**scale, "metadata": {**scale["metadata"], "managedFields": scales.to_scale(listed, path)}}
+    settled = ownership.apply(
+        parts, Target(kind, kind, target.subresource, target.namespace, target.name), shown, applied, write
+    )
+    kept = scales.to_parent(listed, settled["metadata"].get("managedFields"), path, target.resource.api_version)
+    settled = intake.settle(parts, call, kind, writing.copy(settled), write.field_validation)
+    obj = _with_replicas(parts, target, old, settled)
+    obj["metadata"] = {key: value for key, value in old["metadata"].items() if key != "managedFields"}
+    if kept:
+        obj["metadata"]["managedFields"] = kept
+    return _conditional(obj, sent)
+
+
+def _path(parts: Parts, target: Target) -> list[str]:
+    version = parts.custom.of(target.resource)
+    if version is None or version.scale is None:
+        return ["spec", "replicas"]
+    return version.scale.spec_replicas.removeprefix(".").split(".")
+
+
 def _scaled(
     parts: Parts, call: Call, target: Target, old: Object, scale: Object, write: options.WriteOptions
 ) -> Object:
     """Return the workload with the replicas of a scale."""
+    obj = ownership.track(parts, call, target, old, _with_replicas(parts, target, old, scale), write)
+    return _conditional(obj, scale.get("metadata") or {})
+
+
+def _with_replicas(parts: Parts, target: Target, old: Object, scale: Object) -> Object:
     replicas = (scale.get("spec") or {}).get("replicas") or 0
     if replicas < 0:
         words = "must be greater than or equal to 0"
         problem = field.invalid(field.Path("spec.replicas"), replicas, words)
         raise errors.Invalid("autoscaling", "Scale", target.name, [problem])
-    obj = {**_resize(parts, target, old, replicas), "metadata": dict(old["metadata"])}
-    sent = scale.get("metadata") or {}
-    obj = ownership.track(parts, call, target, old, obj, write)
+    return {**_resize(parts, target, old, replicas), "metadata": dict(old["metadata"])}
+
+
+def _conditional(obj: Object, sent: Object) -> Object:
+    """Return the workload as of the version and uid that the caller named."""
     obj["metadata"]["resourceVersion"] = sent.get("resourceVersion") or ""
     if sent.get("uid"):
         obj["metadata"]["uid"] = sent["uid"]

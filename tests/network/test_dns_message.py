@@ -37,5 +37,11 @@ def test_the_asker_says_how_much_it_takes(size: int, limit: int) -> None:
     assert (query.limit, query.has_edns, query.wants_dnssec) == (limit, True, False)
 
 
+def test_labels_with_dots_are_no_names() -> None:
+    query = parse_query(GOOD.replace(b"\x03web", b"\x03.eb"))
+    assert query is not None
+    assert query.code is Code.FORMERR
+
+
 def test_answers_are_not_answered() -> None:
     assert parse_query(bytes(DNSRecord.question("example.com").reply().pack())) is None

@@ -75,6 +75,8 @@ def parse_query(data: bytes) -> Query | None:
     if len(record.questions) != 1:
         return Query(id_, "", 0, code=Code.FORMERR)
     question = record.questions[0]
+    if any(b"." in label for label in question.qname.label):  # as text it would be another name, or none
+        return Query(id_, "", 0, code=Code.FORMERR)
     options = [one for one in record.ar if one.rtype == QTYPE.OPT]
     limit, dnssec, code = PLAIN_UDP_BYTES, False, Code.NOERROR
     if options:

@@ -35,6 +35,7 @@ async def test_schema_and_rules(api: Api) -> None:
     assert [(one["field"], one["reason"]) for one in status["details"]["causes"]] == [
         ("spec.size", "FieldValueInvalid"),
         ("spec.replicas", "FieldValueTypeInvalid"),
+        ("<nil>", "FieldValueInvalid"),  # rules are not checked
     ]
     await api.ok("POST", FOOS, foo("a"))
     status = await api.fails(422, "PATCH", f"{FOOS}/a", {"spec": {"size": 1}}, content_type=MERGE)

@@ -13,35 +13,33 @@ from knarr.api.validation import meta
 from knarr.api.validation.collector import Errors
 
 
-def check_lists(value: Any, node: Node | None, path: str = "", *, old: Any = None) -> list[FieldError]:
+def check_lists(value: Any, node: Node | None, path: str = "") -> list[FieldError]:
     """Return the duplicates in lists of type "set" and "map".
 
     Args:
         value: The object, or a part of it.
         node: Its schema.
         path: Where it is.
-        old: What stood there before; a list that has not changed is not judged.
     """
     found: list[FieldError] = []
-    _walk_lists(value, node, path, found, old)
+    _walk_lists(value, node, path, found)
     return found
 
 
-def _walk_lists(value: Any, node: Node | None, path: str, found: list[FieldError], old: Any) -> None:
-    if node is None or (old is not None and value == old):
+def _walk_lists(value: Any, node: Node | None, path: str, found: list[FieldError]) -> None:
+    if node is None:
         return
     if isinstance(value, dict):
         for name, item in value.items():
             inner = node.child(name)
             if inner is not None and isinstance(item, dict | list):
-                was = old.get(name) if isinstance(old, dict) else None
-                _walk_lists(item, inner, f"{path}.{name}" if path else name, found, was)
+                _walk_lists(item, inner, f"{path}.{name}" if path else name, found)
     elif isinstance(value, list):
         if node.list_type in ("set", "map"):
             _duplicates(value, node, path, found)
         for index, item in enumerate(value):
             if isinstance(item, dict | list):
-                _walk_lists(item, node.items, f"{path}[{index}]", found, None)
+                _walk_lists(item, node.items, f"{path}[{index}]", found)
 
 
 def _duplicates(items: list[Any], node: Node, path: str, found: list[FieldError]) -> None:

@@ -1,6 +1,6 @@
 """What a writer is told without being refused: deprecated fields, values that will not do what they seem to.
 
-`of` gives the Warning headers of one write. A kind that is not listed has none.
+`of` gives the Warning headers of one write, `custom` those of a custom object. A kind that is not listed has none.
 
 Source: WarningsOnCreate and WarningsOnUpdate of k8s.io/kubernetes/pkg/registry/*/*/strategy.go (v1.37).
 """
@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from knarr.api.warnings import cluster, network, pods, volumes, workloads
+from knarr.api.warnings.custom import custom
+
+__all__ = ["custom", "of"]
 
 Object = dict[str, Any]
 Rule = Callable[[Object, Object | None], list[str]]

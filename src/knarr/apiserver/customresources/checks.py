@@ -6,7 +6,7 @@ Source: k8s.io/apiextensions-apiserver/pkg/registry/customresource/{strategy,sta
 from typing import Any
 
 from knarr.api import field
-from knarr.api.field import FieldError, Path
+from knarr.api.field import ErrorType, FieldError, Path
 from knarr.api.scheme import Resource
 from knarr.api.structural import listtypes
 from knarr.api.structural.validation import MISSING
@@ -16,6 +16,13 @@ from knarr.apiserver.parts import Parts
 
 Object = dict[str, Any]
 
+_BLOCKING = frozenset(
+    {ErrorType.NOT_SUPPORTED, ErrorType.REQUIRED, ErrorType.TOO_LONG, ErrorType.TOO_MANY, ErrorType.TYPE_INVALID}
+)
+_UNCHECKED = (
+    "some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation"
+)
 MAX_REPLICAS = 2**31 - 1
 
 
@@ -32,13 +39,15 @@ def check(parts: Parts, resource: Resource, obj: Object, old: Object | None = No
     if version is None:
         return []
     found = version.validator.validate(obj, "", MISSING if old is None else old)
+    found += _check_scale(version, obj)
     found += listtypes.check_embedded(obj, version.node)
-    if not found:
-        found += listtypes.check_lists(obj, version.node, old=old)
-        found += _check_scale(version, obj)
-    if not found and version.rules is not None:
-        found = version.rules.check(obj, MISSING if old is None else old)
-    return found
+    if old is None or not listtypes.check_lists(old, version.node):
+        found += listtypes.check_lists(obj, version.node)
+    if version.rules is None:
+        return found
+    if any(one.type in _BLOCKING for one in found):
+        return [*found, field.invalid(Path(""), None, _UNCHECKED)]
+    return found + version.rules.check(obj, MISSING if old is None else old)
 
 
 def _check_scale(version: Version, obj: Object) -> list[FieldError]:

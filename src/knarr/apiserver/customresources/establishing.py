@@ -3,14 +3,14 @@
 `plan_status` decides; `Establisher` follows the definitions and acts. Every API server of a cluster may do so at once: what it
 writes depends on what is stored alone.
 
-Source: pkg/controller/{status/naming_controller,establish,finalizer}.go of k8s.io/apiextensions-apiserver (v1.37).
+Source: pkg/controller/{status/naming_controller,establish,finalizer,apiapproval}.go of k8s.io/apiextensions-apiserver (v1.37).
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from knarr.api import errors
+from knarr.api import apiapproval, errors
 from knarr.apiserver.customresources.definitions import condition, is_true
 from knarr.apiserver.parts import Parts, Target
 
@@ -41,6 +41,9 @@ def plan_status(crd: Mapping[str, Any], others: Iterable[Mapping[str, Any]], now
         status = _with(status, "Established", True, "InitialNamesAccepted", words, now)
     else:
         status = _with(status, "Established", False, "NotAccepted", "not all names are accepted", now)
+    if apiapproval.is_protected(crd["spec"]["group"]):
+        reason, words = apiapproval.state(crd)
+        status = _with(status, apiapproval.CONDITION, reason == apiapproval.APPROVED, reason, words, now)
     status["storedVersions"] = stored_versions(crd)
     return status
 

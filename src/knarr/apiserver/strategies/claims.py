@@ -47,7 +47,7 @@ def _check(context: Context, obj: Object, asking: Any) -> None:
         words = f"admin access to devices requires the `{ADMIN_LABEL}: true` label on the containing namespace"
         resource = context.target.resource
         name = obj["metadata"].get("name") or ""
-        raise errors.Invalid(resource.group, resource.kind, name, [field.forbidden(field.Path(""), words)])
+        raise errors.Invalid(resource.group, resource.kind, name, [field.forbidden(field.Path("[]"), words)])
 
 
 CLAIMS = Strategy(prepare_create=_create_claim, prepare_status=_claim_status)

@@ -85,8 +85,8 @@ async def create(
             metadata["name"] = metadatas.generate_name(parts.random, metadata["generateName"])
         found = validation.validate_create(target.stored, obj, requested=target.resource)
         _check(target, metadata, found + checks.check(parts, target.resource, obj))
-        if not attempt and not target.stored.custom:
-            call.warnings.extend(warnings.of(target.stored, obj))
+        if not attempt:
+            call.warnings.extend(_warnings(target, obj, None))
         request.object, request.name = objects.to_version(target.resource, obj), metadata["name"]
         await parts.chain.validate(request)
         value = await _store_new(context, strategy, obj)
@@ -169,8 +169,8 @@ async def update(
         prepare(context, obj, old)
         found = validation.validate_update(target.stored, obj, old, target.subresource, requested=target.resource)
         _check(target, obj["metadata"], found + checks.check(parts, target.resource, obj, old))
-        if not target.subresource and not target.stored.custom:
-            call.warnings.extend(warnings.of(target.stored, obj, old))
+        if not target.subresource:
+            call.warnings.extend(_warnings(target, obj, old))
         request.object = objects.to_version(target.resource, obj)
         await parts.chain.validate(request)
         written = await _store_changed(context, strategy, obj, old, entry, head)
@@ -287,6 +287,10 @@ def _check(target: Target, metadata: Object, found: list[Any]) -> None:
     if found:
         name = metadata.get("name") or metadata.get("generateName") or ""
         raise errors.Invalid(target.resource.group, target.resource.kind, name, found)
+
+
+def _warnings(target: Target, obj: Object, old: Object | None) -> list[str]:
+    return warnings.custom(obj, old) if target.stored.custom else warnings.of(target.stored, obj, old)
 
 
 def _exists(parts: Parts, target: Target, name: str) -> errors.AlreadyExists:

@@ -7,7 +7,7 @@ Source: k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation/validat
 
 from collections.abc import Mapping
 
-from knarr.api import names
+from knarr.api import apiapproval, names
 from knarr.api.structural import celrules
 from knarr.api.structural import rules as schema_rules
 from knarr.api.structural import schema as schemas
@@ -29,6 +29,7 @@ def create(errors: Errors, crd: Object) -> None:
     _name(errors, crd)
     _spec(errors, crd.get("spec") or {}, {})
     _status(errors, crd)
+    _approval(errors, crd)
 
 
 def update(errors: Errors, crd: Object, old: Object) -> None:
@@ -44,6 +45,8 @@ def update(errors: Errors, crd: Object, old: Object) -> None:
     immutable(errors, "spec.names.plural", _names(spec).get("plural"), _names(before).get("plural"))
     _status(errors, crd)
     _stored_versions(errors, crd)
+    if apiapproval.state(crd)[0] != apiapproval.state(old)[0]:
+        _approval(errors, crd)
 
 
 def status(errors: Errors, crd: Object, old: Object) -> None:
@@ -55,6 +58,17 @@ def status(errors: Errors, crd: Object, old: Object) -> None:
 def _names(spec: Object) -> Object:
     found: Object = spec.get("names") or {}
     return found
+
+
+def _approval(errors: Errors, crd: Object) -> None:
+    if not apiapproval.is_protected((crd.get("spec") or {}).get("group") or ""):
+        return
+    path = f"metadata.annotations[{apiapproval.ANNOTATION}]"
+    state, words = apiapproval.state(crd)
+    if state == apiapproval.MISSING:
+        errors.required(path, words)
+    elif state == apiapproval.INVALID:
+        errors.invalid(path, crd["metadata"]["annotations"][apiapproval.ANNOTATION], words)
 
 
 def _name(errors: Errors, crd: Object) -> None:
@@ -269,7 +283,7 @@ def _stored_versions(errors: Errors, crd: Object) -> None:
         if name not in known:
             words = (
                 f"missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a "
-                "storage migration ensures no data remains persisted in this version and removes it from status.storedVersions"
+                f"storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions"
             )
             errors.invalid(f"status.storedVersions[{index}]", name, words)
     storage = next((one.get("name") for one in versions if one.get("storage")), None)

@@ -133,7 +133,8 @@ def _to_v2(schema: Mapping[str, Any]) -> Object:
     if schema.get("x-kubernetes-int-or-string"):
         out.pop("type", None)
     if schema.get("x-kubernetes-preserve-unknown-fields"):
-        for name in ("items", "properties", "additionalProperties"):
+        # Of an object kubectl takes what is not named for a map whose values may not be null; without a type it asks nothing.
+        for name in ("items", "properties", "additionalProperties", "type"):
             out.pop(name, None)
     for name in ("items", "additionalProperties"):
         if isinstance(out.get(name), Mapping):

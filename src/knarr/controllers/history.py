@@ -38,9 +38,11 @@ class Wanted:
 
 
 def data_of(template: core_v1.PodTemplateSpec | None) -> Data:
-    """Return a template as the patch that brings it back."""
+    """Return a template as the patch that brings it back, its keys sorted: upstream's Go compares patches byte by byte."""
     plain = msgspec.to_builtins(template) if template is not None else {}
-    return {"spec": {"template": {**plain, "$patch": "replace"}}}
+    patch = {"spec": {"template": {**plain, "$patch": "replace"}}}
+    ordered: Data = msgspec.json.decode(msgspec.json.encode(patch, order="sorted"))
+    return ordered
 
 
 def template_of(revision: apps_v1.ControllerRevision) -> core_v1.PodTemplateSpec:

@@ -6,6 +6,7 @@ from knarr.api.scheme import BUILT_IN, Resource
 from knarr.api.structural import publish
 from knarr.apiserver import openapi
 from knarr.apiserver.openapi import openapiv2_pb2 as pb
+from tests.apiserver.coverage import endpoints
 
 DOCUMENTS = openapi.Documents(BUILT_IN, "v1.37.0+knarr")
 
@@ -122,3 +123,31 @@ def test_custom_definitions_are_shown():
 )
 def test_form_of_v2(accept, expected):
     assert openapi.v2_media_type(accept) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "definition"),
+    [
+        ("api", "/api/", "APIVersions"),
+        ("apis", "/apis/", "APIGroupList"),
+        ("apis/apps", "/apis/apps/", "APIGroup"),
+        ("version", "/version/", "Info"),
+        ("apis/apps/v1", "/apis/apps/v1/", "APIResourceList"),
+        ("api/v1", "/api/v1/", "APIResourceList"),
+    ],
+)
+def test_discovery_is_described(name, path, definition):
+    found = DOCUMENTS.v3(name)
+    document = json.loads(found.body)
+    answer = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
+    assert answer.rpartition(".")[2] == definition
+    assert answer.rpartition("/")[2] in document["components"]["schemas"]
+    assert json.loads(DOCUMENTS.index)["paths"][name]["serverRelativeURL"].endswith(DOCUMENTS.hash_of(name))
+    assert path in json.loads(DOCUMENTS.v2().body)["paths"]
+
+
+def test_every_endpoint_is_described_and_no_other():
+    paths = json.loads(DOCUMENTS.v2().body)["paths"]
+    described = {(path, method.upper()) for path, item in paths.items() for method in item if method != "parameters"}
+    expected = {(one.path, one.method) for one in endpoints() if one.is_expected and not one.path.startswith("/logs/")}
+    assert described == expected

@@ -30,6 +30,7 @@ GROUPS = [
     for group, versions in BUILT_IN.groups().items()
     for version in versions
 ]
+ROOTS = ["api", "apis", "apis/apps", "version", "openid/v1/jwks", ".well-known/openid-configuration"]
 TOKENS = ("a", "", "0", "-1", "default", "1", "true", "All", "x" * 300, "metadata.name=x", "%", "\0", "\ud7ff")
 
 
@@ -39,7 +40,7 @@ def application() -> Iterator[Application]:
         yield found
 
 
-@pytest.mark.parametrize("document", GROUPS)
+@pytest.mark.parametrize("document", [*GROUPS, *ROOTS])
 def test_openapi_v3(application: Application, document: str) -> None:
     examine(application, f"/openapi/v3/{document}", EXAMPLES)
 

@@ -17,7 +17,7 @@ import msgspec
 
 from knarr.api.scheme import Resource, Scheme
 from knarr.api.structural import publish
-from knarr.apiserver.openapi import paths, schemas
+from knarr.apiserver.openapi import paths, roots, schemas
 
 Object = dict[str, Any]
 
@@ -80,20 +80,26 @@ class Documents:
             path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={self._hash(resources)}"}
             for path, resources in self._paths.items()
         }
-        return msgspec.json.encode({"paths": found})
+        for path, root in self._roots.items():
+            found[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={self._hash_of_root(root)}"}
+        return msgspec.json.encode({"paths": dict(sorted(found.items()))})
 
     def hash_of(self, path: str) -> str | None:
         """Return the hash by which the index names a document, None if there is none."""
+        root = self._roots.get(path)
+        if root is not None:
+            return self._hash_of_root(root)
         resources = self._paths.get(path)
         return None if resources is None else self._hash(resources)
 
     def v3(self, path: str) -> Document | None:
         """Return GET /openapi/v3/<path>, such as "apis/apps/v1"; None if there is none."""
-        resources = self._paths.get(path)
-        if resources is None:
+        root, resources = self._roots.get(path), self._paths.get(path)
+        if root is None and resources is None:
             return None
         if path not in self._documents:
-            self._documents[path] = _keep(msgspec.json.encode(self._make_v3(resources)))
+            made = self._make_root(root) if root is not None else self._make_v3(path, resources or [])
+            self._documents[path] = _keep(msgspec.json.encode(made))
         return self._documents[path]
 
     def v2(self, media_type: str = JSON) -> Document:
@@ -111,6 +117,13 @@ class Documents:
             for version in versions
         }
 
+    @cached_property
+    def _roots(self) -> dict[str, roots.Root]:
+        return roots.documents(self._scheme)
+
+    def _hash_of_root(self, root: roots.Root) -> str:
+        return hashlib.sha512(f"{self._version} {root!r}".encode()).hexdigest().upper()
+
     def _hash(self, resources: list[Resource]) -> str:
         digest = hashlib.sha512(self._version.encode())
         for resource in resources:
@@ -119,17 +132,29 @@ class Documents:
                 digest.update(msgspec.json.encode(self._custom[resource.definition].schema))
         return digest.hexdigest().upper()
 
-    def _make_v3(self, resources: list[Resource]) -> Object:
+    def _make_root(self, root: roots.Root) -> Object:
+        definitions = schemas.load()
+        names = schemas.reachable(definitions, {root.definition} if root.definition else set())
+        return self._document(
+            {root.path: paths.to_v3(root.to_item())}, {n: schemas.to_v3(n, definitions[n]) for n in names}
+        )
+
+    def _make_v3(self, path: str, resources: list[Resource]) -> Object:
         definitions = schemas.load()
         own: dict[str, Object] = {}
         for one in resources:
             if one.definition in self._custom:
                 own |= self._custom[one.definition].v3()
         known = {**definitions, **own}
-        items = {path: paths.to_v3(item) for path, item in paths.of_version(resources, known)}
-        names = schemas.reachable(definitions, _roots(resources))
+        list_of_resources = roots.of_version(*_group_version(path))
+        items = {list_of_resources.path: paths.to_v3(list_of_resources.to_item())}
+        items |= {path: paths.to_v3(item) for path, item in paths.of_version(resources, known)}
+        names = schemas.reachable(definitions, {*_roots(resources), list_of_resources.definition})
         components = {name: schemas.to_v3(name, definitions[name]) for name in names}
         components |= own
+        return self._document(items, components)
+
+    def _document(self, items: Object, components: Object) -> Object:
         return {
             "openapi": "3.0.0",
             "info": {"title": _TITLE, "version": self._version},
@@ -163,12 +188,16 @@ class Documents:
 
     def _all_paths(self, definitions: dict[str, Object]) -> Iterator[tuple[str, Object]]:
         known = {**definitions, **self._custom, **{f"{name}List": {} for name in self._custom}}
-        for resources in self._paths.values():
+        yield from roots.items(self._roots.values())
+        for path, resources in self._paths.items():
+            yield from roots.items([roots.of_version(*_group_version(path))])
             yield from paths.of_version(resources, known)
 
     def _all_schemas(self, definitions: dict[str, Object]) -> Iterator[tuple[str, Object]]:
         resources = [resource for found in self._paths.values() for resource in found]
-        for name in schemas.reachable(definitions, _roots(resources)):
+        told = {root.definition for root in self._roots.values() if root.definition}
+        told.add(roots.of_version("", "v1").definition)
+        for name in schemas.reachable(definitions, {*_roots(resources), *told}):
             yield name, schemas.to_v2(name, definitions[name])
         for published in self._custom.values():
             yield from published.v2().items()
@@ -176,6 +205,12 @@ class Documents:
 
 def _keep(body: bytes) -> Document:
     return Document(gzip.compress(body, _LEVEL, mtime=0), f'"{hashlib.sha512(body).hexdigest().upper()}"')
+
+
+def _group_version(path: str) -> tuple[str, str]:
+    """Return what a document's name is made of: "apis/apps/v1" is of "apps" and "v1", "api/v1" of the core group."""
+    group, _, version = path.partition("/")[2].rpartition("/")
+    return group, version
 
 
 def _member(name: str, value: Object) -> bytes:

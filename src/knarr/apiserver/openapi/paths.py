@@ -13,8 +13,9 @@ from knarr.apiserver.openapi import schemas
 
 Object = dict[str, Any]
 
-_READ_TYPES = ["application/json", "application/yaml"]
-_WATCH_TYPES = [*_READ_TYPES, "application/json;stream=watch"]
+_CUSTOM_READ_TYPES = ["application/json", "application/yaml"]
+_READ_TYPES = [*_CUSTOM_READ_TYPES, "application/vnd.kubernetes.protobuf"]
+_STREAMS = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"]
 # The last one is not for custom kinds: kubectl asks here before it chooses how to patch.
 _PATCH_TYPES = [
     "application/apply-patch+yaml",
@@ -217,7 +218,12 @@ class _Paths:
         kind = self._resource.kind
         listed = f"{self._resource.definition}List"
         return self._operation(
-            "list", operation_id, f"list or watch objects of kind {kind}", _LIST, answer=listed, produces=_WATCH_TYPES
+            "list",
+            operation_id,
+            f"list or watch objects of kind {kind}",
+            _LIST,
+            answer=listed,
+            produces=self._read_types(watch=True),
         )
 
     def _operation(
@@ -247,7 +253,7 @@ class _Paths:
             "description": description,
             "operationId": operation_id,
             **({"parameters": listed} if listed else {}),
-            "produces": produces or (_READ_TYPES if target else ["*/*"]),
+            "produces": produces or (self._read_types() if target else ["*/*"]),
             "responses": {**responses, "401": {"description": "Unauthorized"}},
             "schemes": ["https"],
             "tags": [self._tag[:1].lower() + self._tag[1:]],
@@ -255,6 +261,11 @@ class _Paths:
             "x-kubernetes-group-version-kind": gvk
             or {"group": resource.group, "kind": resource.kind, "version": resource.version},
         }
+
+    def _read_types(self, *, watch: bool = False) -> list[str]:
+        if self._resource.custom:
+            return [*_CUSTOM_READ_TYPES, *(_STREAMS[:1] if watch else ())]
+        return [*_READ_TYPES, *(_STREAMS if watch else ())]
 
     def _schema(self, definition: str) -> Object:
         if definition in self._known:

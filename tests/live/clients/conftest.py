@@ -1,5 +1,6 @@
 """What the tests of real clients share: the cluster of this run behind a relay that can be cut, and one pod to look into."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ import pytest
 import yaml
 
 from tests.live.clients.relay import Relay
-from tests.live.conftest import Cluster, wait_until
+from tests.live.conftest import ROOT, Cluster, wait_until
+
+CLIENTS = ROOT / "build" / "clients"
+"""What `scripts/clients` fetches."""
 
 TARGET = """
 apiVersion: v1
@@ -56,6 +60,13 @@ def target(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("wait", "-n", "clients", "--for=condition=Ready", "pod/target", "--timeout=60s")
     yield "target"
     cluster.kubectl("delete", "namespace", "clients", "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def fetched() -> Path:
+    """The folder of the clients that are no Python packages."""
+    subprocess.run([str(ROOT / "scripts" / "clients")], check=True, timeout=500)
+    return CLIENTS
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ class Browser:
     protocol: Protocol = field(default_factory=lambda: Protocol(Side.CLIENT))
     messages: list[bytes] = field(default_factory=list)
     close_code: int | None = None
+    expected: Opcode = Opcode.BINARY
 
     async def send(self, data: bytes) -> None:
         self.protocol.send_binary(data)
@@ -37,7 +38,7 @@ class Browser:
             self.protocol.receive_data(data)
             await self.flush()
             for frame in self.protocol.events_received():
-                if frame.opcode is Opcode.BINARY:  # type: ignore[union-attr]
+                if frame.opcode is self.expected:  # type: ignore[union-attr]
                     self.messages.append(bytes(frame.data))  # type: ignore[union-attr]
             self.close_code = self.protocol.close_rcvd.code if self.protocol.close_rcvd else None
         return self.messages
@@ -131,6 +132,7 @@ async def test_terminal_has_sizes_and_no_stderr(start: Start) -> None:
 async def test_base64_protocol_is_text_on_the_wire(start: Start) -> None:
     channels = remotecommand.wanted_channels(stdin=True, stdout=True, stderr=False, tty=False)
     browser, command = start(lambda a, b: remotecommand.translate(a, b, channels, protocol="base64.channel.k8s.io"))
+    browser.expected = Opcode.TEXT
     await command.read(lambda c: len(c.streams) == 3)
     await browser.send(b"0aGk=")
     await command.read(lambda c: bool(c.events))
@@ -191,6 +193,17 @@ async def test_port_forward_channels_begin_with_the_port(start: Start) -> None:
     await command.read(lambda c: any(e.data == b"GET" for e in c.events))
     await command.say("data", b"OK", fin=True)
     assert await browser.read_all() == [b"\x00\x90\x1f", b"\x01\x90\x1f", b"\x00OK"]
+
+
+async def test_port_forward_in_base64_is_text(start: Start) -> None:
+    protocol = portforward.CHANNELS[1]
+    browser, command = start(lambda a, b: portforward.channels(a, b, [8080], protocol=protocol))
+    browser.expected = Opcode.TEXT
+    await command.read(lambda c: len(c.streams) == 2)
+    await browser.send(b"0R0VU")
+    await command.read(lambda c: any(e.data == b"GET" for e in c.events))
+    await command.say("data", b"OK", fin=True)
+    assert await browser.read_all() == [b"0kB8=", b"1kB8=", b"0T0s="]
 
 
 def test_handshake_answer_is_the_rfcs_example() -> None:

@@ -64,10 +64,12 @@ class WebSocket:
 
     Args:
         stream: The connection.
+        is_text: Whether `send` sends text; what it is given has to be UTF-8 then.
     """
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(self, stream: ByteStream, *, is_text: bool = False) -> None:
         self._stream = stream
+        self._is_text = is_text
         self._protocol = Protocol(Side.SERVER, max_size=MAX_MESSAGE_BYTES, logger=_logger)
         self._partial = b""
         self._waiting: list[bytes] = []
@@ -92,12 +94,12 @@ class WebSocket:
         return self._waiting.pop(0) if self._waiting else None
 
     async def send(self, data: bytes) -> None:
-        """Send a binary message.
+        """Send a message, binary unless said otherwise at the beginning.
 
         Raises:
             ConnectionError: The client has gone, or closed.
         """
-        await self._send(self._protocol.send_binary, data)
+        await self._send(self._protocol.send_text if self._is_text else self._protocol.send_binary, data)
 
     async def send_text(self, data: bytes) -> None:
         """Send a text message, given as UTF-8.
@@ -112,12 +114,12 @@ class WebSocket:
 
         Args:
             code: Why.
-            last: A binary message that goes out in one piece with the close, so that a client which is satisfied by it has
+            last: A message that goes out in one piece with the close, so that a client which is satisfied by it has
                 read everything.
         """
         with contextlib.suppress(ConnectionError, InvalidState, TimeoutError):
             if last is not None:
-                self._protocol.send_binary(last)
+                (self._protocol.send_text if self._is_text else self._protocol.send_binary)(last)
             self._protocol.send_close(code)
             await self._flush()
             async with asyncio.timeout(CLOSE_TIMEOUT_S):

@@ -72,16 +72,16 @@ async def respond_port_forward(request: Request, worker: Worker, query: Query, r
     if not websocket.is_websocket(request):
         return await _join(request, url)
     chosen = websocket.choose(request, (portforward.TUNNEL, *portforward.CHANNELS))
-    if chosen is None:
+    if chosen is None and websocket.offered(request):
         raise Declined(403, _unknown_protocol(request, (portforward.TUNNEL, *portforward.CHANNELS)))
     if chosen == portforward.TUNNEL:
         serve: Serve = portforward.tunnel
     else:
 
         async def serve(client: ByteStream, runtime_side: ByteStream) -> None:
-            await portforward.channels(client, runtime_side, ports)
+            await portforward.channels(client, runtime_side, ports, protocol=chosen or "")
 
-    return await _translated(request, url, chosen, (portforward.BACKEND_PROTOCOL,), serve)
+    return await _translated(request, url, chosen or "", (portforward.BACKEND_PROTOCOL,), serve)
 
 
 def running_id(worker: Worker, name: str) -> str:

@@ -6,7 +6,6 @@ Source: k8s.io/apimachinery/pkg/util/httpstream/wsstream, k8s.io/apimachinery/pk
 """
 
 import asyncio
-import base64
 from collections.abc import Mapping
 
 import msgspec
@@ -14,6 +13,7 @@ import msgspec
 from knarr.kit.http.messages import ByteStream
 from knarr.kit.http.websocket import INTERNAL_ERROR, NORMAL, WebSocket
 from knarr.node.streaming import spdy
+from knarr.node.streaming.channels import decode, encode
 
 PROTOCOLS = (
     "v5.channel.k8s.io",
@@ -53,8 +53,8 @@ async def translate(client: ByteStream, backend: ByteStream, channels: list[int]
         streams[channel] = stream
         frames += frame
     await backend.write(frames)
-    socket = WebSocket(client)
     coded = "base64" in protocol
+    socket = WebSocket(client, is_text=coded)
     forth = asyncio.ensure_future(_forth(socket, backend, framer, streams, coded=coded))
     back = asyncio.ensure_future(_back(socket, backend, framer, streams, protocol))
     try:
@@ -74,7 +74,7 @@ async def _forth(
     while (message := await socket.receive()) is not None:
         if not message:
             continue
-        channel, data = _decode(message, coded=coded)
+        channel, data = decode(message, coded=coded)
         if channel == CLOSE:
             stream = streams.get(data[0]) if data else None
             if stream is not None:
@@ -103,11 +103,11 @@ async def _back(
             elif event.kind is spdy.Kind.DATA and channel == ERROR:
                 status += event.data
             elif event.kind is spdy.Kind.DATA and event.data and channel is not None:
-                await socket.send(_encode(channel, event.data, coded=coded))
+                await socket.send(encode(channel, event.data, coded=coded))
             if event.fin or event.kind is spdy.Kind.RESET:
                 awaited.discard(event.stream)
     text = _status_text(status) if protocol in STATUS_IS_TEXT else status
-    return _encode(ERROR, text, coded=coded) if text else b""
+    return encode(ERROR, text, coded=coded) if text else b""
 
 
 def _status_text(status: bytes) -> bytes:
@@ -119,15 +119,3 @@ def _status_text(status: bytes) -> bytes:
     if not isinstance(found, dict):
         return status
     return b"" if found.get("status") == "Success" else str(found.get("message") or "").encode()
-
-
-def _encode(channel: int, data: bytes, *, coded: bool) -> bytes:
-    if coded:
-        return str(channel).encode() + base64.b64encode(data)
-    return bytes((channel,)) + data
-
-
-def _decode(message: bytes, *, coded: bool) -> tuple[int, bytes]:
-    if coded:
-        return message[0] - ord("0"), base64.b64decode(message[1:])
-    return message[0], message[1:]

@@ -1,7 +1,9 @@
 """What the tests of real clients share: the cluster of this run behind a relay that can be cut, and one pod to look into."""
 
+import base64
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,28 @@ def kubeconfig(cluster: Cluster, relay: Relay, tmp_path_factory: pytest.TempPath
     path: Path = tmp_path_factory.mktemp("clients") / "kubeconfig"
     path.write_text(yaml.safe_dump(told))
     return path
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The administrator's credentials as files, for clients that do not read kubeconfig files; by way of the relay."""
+
+    server: str
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+@pytest.fixture(scope="session")
+def credentials(kubeconfig: Path) -> Credentials:
+    """What the kubeconfig says, taken apart."""
+    told: Any = yaml.safe_load(kubeconfig.read_text())
+    server, user = told["clusters"][0]["cluster"], told["users"][0]["user"]
+    made = Credentials(server["server"], *(kubeconfig.parent / name for name in ("ca.crt", "user.crt", "user.key")))
+    made.authority.write_bytes(base64.b64decode(server["certificate-authority-data"]))
+    made.certificate.write_bytes(base64.b64decode(user["client-certificate-data"]))
+    made.key.write_bytes(base64.b64decode(user["client-key-data"]))
+    return made
 
 
 @pytest.fixture(scope="session")

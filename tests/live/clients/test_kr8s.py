@@ -1,5 +1,6 @@
 """kr8s: kubectl's verbs as Python, synchronous and asynchronous."""
 
+import asyncio
 import io
 import threading
 import urllib.request
@@ -7,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import kr8s
 import kr8s.asyncio
 import pytest
@@ -206,10 +206,14 @@ async def test_asynchronously(kubeconfig: Path, namespace: str, target: str) -> 
     assert [found.name for found in pods] == [target]
     assert [line async for line in pods[0].logs(tail_lines=1)] == ["line 3"]
     assert (await pods[0].exec(["echo", "hello"])).stdout == b"hello\n"
-    async with pods[0].portforward(8080, local_port="auto") as port, aiohttp.ClientSession() as plain:
-        async with plain.get(f"http://127.0.0.1:{port}/") as answer:
-            assert await answer.text() == "served\n"
-    async for kind, found in made.watch():
-        assert (kind, found.name) == ("ADDED", "a")
+    async with pods[0].portforward(8080, local_port="auto") as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readuntil(b"served\n"), 30)).startswith(b"HTTP/1.")
+        writer.close()
+    changed = await AsyncConfigMap.get("a", namespace=namespace, api=api)
+    await changed.patch({"data": {"k": "w"}})
+    async for kind, found in made.watch():  # from the version that it was made with
+        assert (kind, found.data) == ("MODIFIED", {"k": "w"})
         break
     await made.delete()

@@ -96,9 +96,12 @@ const steps = {
     assert.equal(await code(patch(k8s.PatchStrategy.ServerSideApply, other, { fieldManager: 'other' })), 409);
     const forced = await patch(k8s.PatchStrategy.ServerSideApply, other, { fieldManager: 'other', force: true });
     assert.equal(forced.spec.minReadySeconds, 3);
-    const scale = await apps.readNamespacedDeploymentScale({ namespace, name: 'd' });
-    scale.spec.replicas = 1;
-    assert.equal((await apps.replaceNamespacedDeploymentScale({ namespace, name: 'd', body: scale })).spec.replicas, 1);
+    await until(async () => { // the controller writes, too
+      const scale = await apps.readNamespacedDeploymentScale({ namespace, name: 'd' });
+      scale.spec.replicas = 1;
+      return (await code(apps.replaceNamespacedDeploymentScale({ namespace, name: 'd', body: scale }))) === 200;
+    });
+    assert.equal((await apps.readNamespacedDeployment({ namespace, name: 'd' })).spec.replicas, 1);
   },
 
   async anyKind() {
@@ -194,18 +197,22 @@ const steps = {
     assert.match(tty.text(), /\/dev\/pts\//);
   },
 
-  async cp() {
+  async cp() { // neither way says when it is done
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cp-'));
-    fs.writeFileSync(path.join(folder, 'there.bin'), Buffer.alloc(200000, 'knarr'));
+    const [there, back] = ['there', 'back'].map((name) => path.join(folder, name));
+    fs.mkdirSync(there);
+    fs.writeFileSync(path.join(there, 'copied.bin'), Buffer.alloc(200000, 'knarr'));
     const cp = new k8s.Cp(config);
-    process.chdir(folder);
-    await cp.cpToPod('clients', target, 'main', 'there.bin', '/tmp');
-    await until(async () => {
-      fs.mkdirSync('back', { recursive: true });
-      await cp.cpFromPod('clients', target, 'main', 'there.bin', 'back', '/tmp').catch(() => {});
-      return fs.existsSync('back/there.bin') && fs.readFileSync('back/there.bin').length === 200000;
+    await cp.cpToPod('clients', target, 'main', there, '/tmp');
+    const wait = 'until [ "$(wc -c </tmp/copied.bin)" = 200000 ]; do sleep 0.1; done';
+    await new Promise((resolve, reject) => {
+      const out = new PassThrough();
+      new k8s.Exec(config).exec('clients', target, 'main', ['sh', '-c', wait], out, null, null, false, resolve).catch(reject);
     });
-    assert.deepEqual(fs.readFileSync('back/there.bin'), fs.readFileSync('there.bin'));
+    await cp.cpFromPod('clients', target, 'main', 'copied.bin', back, '/tmp');
+    const copied = path.join(back, 'copied.bin');
+    await until(() => fs.existsSync(copied) && fs.statSync(copied).size === 200000);
+    assert.deepEqual(fs.readFileSync(copied), fs.readFileSync(path.join(there, 'copied.bin')));
     fs.rmSync(folder, { recursive: true });
   },
 
@@ -235,6 +242,12 @@ const steps = {
   },
 };
 
+process.on('uncaughtException', (error) => { // aborting a followed log ends in an error event that nobody can listen for
+  if (error.name !== 'AbortError') {
+    console.error(error);
+    process.exit(1);
+  }
+});
 const only = process.argv.slice(2);
 for (const [name, step] of Object.entries(steps)) {
   if (only.length && !only.includes(name)) continue;

@@ -54,7 +54,9 @@ def requires(*fields: str) -> Check:
 
 def exactly_one(errors: Errors, obj: Object, table: dict[str, Check], path: str) -> None:
     """Check the one source that an object has; `table` has the kinds in upstream's order."""
-    given = [kind for kind in table if obj.get(kind) is not None]
+    given = [kind for kind, value in obj.items() if value is not None and kind in table]
+    if len(given) > 1:
+        given = [kind for kind in table if kind in given]
     if not given:
         errors.required(path, NONE_AT_ALL)
         return

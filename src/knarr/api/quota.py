@@ -20,6 +20,10 @@ _REQUIRED = frozenset(
 _LEGACY_COUNTS = frozenset(
     {"configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "secrets", "services"}
 )
+_DEVICES_SUFFIX = ".deviceclass.resource.k8s.io/devices"
+_CLAIMS = "resourceclaims.resource.k8s.io"
+_ALL_DEVICES = 32
+"""Most devices that a request for all of them can get."""
 _CLASS_SUFFIX = ".storageclass.storage.k8s.io/"
 _FINISHED = ("Succeeded", "Failed")
 
@@ -43,6 +47,8 @@ def usage(resource: str, obj: Object, now: datetime) -> Amounts:
         used.update(_service(obj))
     elif resource == "persistentvolumeclaims":
         used.update(_claim(obj))
+    elif resource == _CLAIMS:
+        used.update(_devices(obj))
     if resource in _LEGACY_COUNTS:
         used[resource] = ONE
     return used
@@ -63,6 +69,8 @@ def is_counted(resource: str, hard: str) -> bool:
         return hard in ("services.nodeports", "services.loadbalancers")
     if resource == "persistentvolumeclaims":
         return hard == "requests.storage" or _CLASS_SUFFIX in hard
+    if resource == _CLAIMS:
+        return hard.endswith(_DEVICES_SUFFIX)
     return False
 
 
@@ -156,6 +164,20 @@ def _claim(claim: Object) -> Amounts:
     return used
 
 
+def _devices(claim: Object) -> Amounts:
+    """Return how many devices of each class a claim asks for; of alternatives, the most that one asks for."""
+    used: Amounts = {}
+    for request in ((claim.get("spec") or {}).get("devices") or {}).get("requests") or ():
+        exactly = request.get("exactly")
+        most: Amounts = {}
+        for one in [exactly] if exactly is not None else request.get("firstAvailable") or ():
+            name = f"{one.get('deviceClassName') or ''}{_DEVICES_SUFFIX}"
+            count = _ALL_DEVICES if one.get("allocationMode") == "All" else one.get("count") or 0
+            most[name] = max(most.get(name, 0), count * ONE)
+        podresources.add(used, most)
+    return used
+
+
 def _is_pod_in(requirement: Object, pod: Object) -> bool:
     scope: str = requirement["scopeName"]
     spec = pod["spec"]
@@ -173,7 +195,18 @@ def _is_pod_in(requirement: Object, pod: Object) -> bool:
 def _is_claim_in(requirement: Object, claim: Object) -> bool:
     if requirement["scopeName"] != "VolumeAttributesClass":
         return False
-    return _is_selected(requirement, (claim.get("spec") or {}).get("volumeAttributesClassName") or "")
+    spec, status = claim.get("spec") or {}, claim.get("status") or {}
+    classes = {
+        spec.get("volumeAttributesClassName"),
+        status.get("currentVolumeAttributesClassName"),
+        (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
+    } - {None, ""}
+    operator = requirement.get("operator")
+    if operator == "NotIn":
+        return not classes & {*(requirement.get("values") or ())}
+    if operator == "DoesNotExist":
+        return not classes
+    return any(_is_selected(requirement, one) for one in classes)
 
 
 def _is_selected(requirement: Object, name: str) -> bool:

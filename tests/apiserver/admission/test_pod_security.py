@@ -101,6 +101,48 @@ def test_older_standards_ask_for_less() -> None:
     assert old == ["non-default capabilities", "allowPrivilegeEscalation != false", "runAsNonRoot != true"]
 
 
+OWN_USERS: Object = {"hostUsers": False}
+ROOT = {**RESTRICTED_CONTAINER, "runAsNonRoot": False, "runAsUser": 0}
+
+
+@pytest.mark.parametrize(
+    ("level", "spec", "since"),
+    [
+        # What a version of the standards allows first.
+        ("baseline", secured(None, securityContext={"sysctls": [{"name": "net.ipv4.tcp_syncookies"}]}), 0),
+        ("baseline", secured(None, securityContext={"sysctls": [{"name": "net.ipv4.ip_local_reserved_ports"}]}), 27),
+        ("baseline", secured(None, securityContext={"sysctls": [{"name": "net.ipv4.tcp_keepalive_time"}]}), 29),
+        ("baseline", secured(None, securityContext={"sysctls": [{"name": "net.ipv4.tcp_wmem"}]}), 32),
+        ("baseline", secured(None, securityContext={"sysctls": [{"name": "net.ipv4.tcp_notsent_lowat"}]}), 37),
+        ("baseline", secured({"seLinuxOptions": {"type": "container_t"}}), 0),
+        ("baseline", secured({"seLinuxOptions": {"type": "container_engine_t"}}), 31),
+        ("baseline", secured({"procMount": "Unmasked"}, **OWN_USERS), 35),
+        ("restricted", secured(ROOT, securityContext={"seccompProfile": {"type": "RuntimeDefault"}}, **OWN_USERS), 35),
+        ("restricted", secured(RESTRICTED_CONTAINER, securityContext=RESTRICTED_POD,
+                               volumes=[{"name": "v", "image": {"reference": "r"}}]), 0),
+    ],
+)  # fmt: skip
+def test_versions_that_allow_more(level: str, spec: Object, since: int) -> None:
+    assert evaluate(level, spec, {}) == []
+    assert evaluate(level, spec, {}, minor=since) == []
+    if since:
+        assert len(evaluate(level, spec, {}, minor=since - 1)) > 0
+
+
+def test_users_of_their_own_do_not_relax_all() -> None:
+    unmasked = secured({**RESTRICTED_CONTAINER, "procMount": "Unmasked"}, securityContext=RESTRICTED_POD, **OWN_USERS)
+    assert [one.partition(" (")[0] for one in evaluate("restricted", unmasked, {})] == ["procMount"]
+
+
+def test_a_pod_must_not_say_root_even_if_its_containers_do_not() -> None:
+    spec = secured(
+        {**RESTRICTED_CONTAINER, "runAsNonRoot": True}, securityContext={**RESTRICTED_POD, "runAsNonRoot": False}
+    )
+    assert evaluate("restricted", spec, {}) == [
+        "runAsNonRoot != true (pod must not set securityContext.runAsNonRoot=false)"
+    ]
+
+
 def labels(**levels: str) -> Object:
     return {"labels": {f"{pod_security.PREFIX}{mode}": level for mode, level in levels.items()}}
 

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from knarr.api import quota as quota_usage
 from knarr.apiserver.admission import resource_quota
 from tests.apiserver.admission.plugins import Bench, open_bench, pod
 
@@ -134,3 +135,47 @@ async def test_other_objects_and_growth() -> None:
         )
         fitting = {**old, "spec": {"resources": {"requests": {"storage": "2Gi"}}}}
         assert await bench.update("persistentvolumeclaims", fitting, old) == ""
+
+
+def claim(name: str, *requests: Object) -> Object:
+    return {"metadata": {"name": name, "namespace": "ns"}, "spec": {"devices": {"requests": list(requests)}}}
+
+
+@pytest.mark.parametrize(
+    ("request_", "asked"),
+    [
+        ({"name": "a", "exactly": {"deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 3}}, "3"),
+        ({"name": "a", "exactly": {"deviceClassName": "gpu", "allocationMode": "All"}}, "32"),
+        ({"name": "a", "firstAvailable": [{"name": "x", "deviceClassName": "gpu", "count": 4},
+                                          {"name": "y", "deviceClassName": "gpu", "count": 2}]}, "4"),
+        ({"name": "a", "exactly": {"deviceClassName": "gpu", "count": 2}}, ""),
+        ({"name": "a", "exactly": {"deviceClassName": "nic", "count": 9}}, ""),
+    ],
+)  # fmt: skip
+async def test_devices_by_class(request_: Object, asked: str) -> None:
+    async with open_bench(resource_quota.build) as bench:
+        key = "gpu.deviceclass.resource.k8s.io/devices"
+        await bench.add("resourcequotas", "q", "ns", spec={"hard": {key: "2"}})
+        refused = await bench.create("resourceclaims.resource.k8s.io", claim("c", request_))
+        if asked:
+            assert refused.endswith(f"exceeded quota: q, requested: {key}={asked}, used: {key}=0, limited: {key}=2")
+        else:
+            assert refused == ""
+
+
+@pytest.mark.parametrize(
+    ("requirement", "claim_", "is_in"),
+    [
+        ({"operator": "In", "values": ["gold"]}, {"spec": {"volumeAttributesClassName": "gold"}}, True),
+        ({"operator": "In", "values": ["gold"]}, {"status": {"currentVolumeAttributesClassName": "gold"}}, True),
+        ({"operator": "In", "values": ["gold"]},
+         {"status": {"modifyVolumeStatus": {"targetVolumeAttributesClassName": "gold"}}}, True),
+        ({"operator": "NotIn", "values": ["gold"]}, {"status": {"currentVolumeAttributesClassName": "gold"}}, False),
+        ({"operator": "Exists"}, {"spec": {}}, False),
+        ({"operator": "DoesNotExist"}, {"spec": {}}, True),
+    ],
+)  # fmt: skip
+def test_claims_by_their_classes(requirement: Object, claim_: Object, is_in: bool) -> None:
+    scope = {"scopeName": "VolumeAttributesClass", **requirement}
+    quota = {"spec": {"scopeSelector": {"matchExpressions": [scope]}}}
+    assert quota_usage.is_in_scopes(quota, "persistentvolumeclaims", claim_) is is_in

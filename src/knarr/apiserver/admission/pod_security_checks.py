@@ -6,7 +6,7 @@ Source: k8s.io/pod-security-admission/policy (v1.37), https://kubernetes.io/docs
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 Object = dict[str, Any]
@@ -20,15 +20,27 @@ DEFAULT_CAPABILITIES = frozenset(
         "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
     }
 )  # fmt: skip
-SELINUX_TYPES = frozenset({"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
-SYSCTLS = frozenset(
-    {
+SELINUX_TYPES: Mapping[int, frozenset[str]] = {
+    0: frozenset({"", "container_t", "container_init_t", "container_kvm_t"}),
+    31: frozenset({"container_engine_t"}),
+}
+"""Allowed types of SELinux, by the minor version of the standards that added them."""
+SYSCTLS: Mapping[int, frozenset[str]] = {
+    0: frozenset({
         "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
-        "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time",
-        "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem",
-        "net.ipv4.tcp_wmem",
-    }
-)  # fmt: skip
+        "net.ipv4.ip_unprivileged_port_start",
+    }),
+    27: frozenset({"net.ipv4.ip_local_reserved_ports"}),
+    29: frozenset({
+        "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+    }),
+    32: frozenset({"net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"}),
+    37: frozenset({"net.ipv4.tcp_slow_start_after_idle", "net.ipv4.tcp_notsent_lowat"}),
+}  # fmt: skip
+"""Allowed sysctls, likewise."""
+RELAXED_SINCE = 35
+"""Since when pods with users of their own may be root in there, and see all of /proc."""
 VOLUME_TYPES = frozenset(
     {
         "configMap",
@@ -162,13 +174,13 @@ def app_armor(spec: Object, annotations: Mapping[str, str]) -> str:
     return f"forbidden AppArmor {noun} ({' and '.join(setters)} must not set AppArmor profile type to {quoted(values)})"
 
 
-def selinux(spec: Object, _: Mapping[str, str]) -> str:
+def selinux(spec: Object, _: Mapping[str, str], allowed: frozenset[str] = frozenset()) -> str:
     """Only container types of SELinux may be set."""
 
     def problems(holder: Object) -> list[str]:
         options = security(holder).get("seLinuxOptions") or {}
         found = []
-        if (options.get("type") or "") not in SELINUX_TYPES:
+        if (options.get("type") or "") not in allowed:
             found.append(f'type "{options["type"]}"')
         found += [f"{field} may not be set" for field in ("user", "role") if options.get(field)]
         return found
@@ -224,9 +236,9 @@ def seccomp_restricted(spec: Object, _: Mapping[str, str]) -> str:
     return f"seccompProfile ({'; '.join(details)})" if details else ""
 
 
-def sysctls(spec: Object, _: Mapping[str, str]) -> str:
+def sysctls(spec: Object, _: Mapping[str, str], allowed: frozenset[str] = frozenset()) -> str:
     """Only sysctls of the pod alone may be set."""
-    bad = [one["name"] for one in security(spec).get("sysctls") or () if one["name"] not in SYSCTLS]
+    bad = [one["name"] for one in security(spec).get("sysctls") or () if one["name"] not in allowed]
     return f"forbidden sysctls ({', '.join(bad)})" if bad else ""
 
 
@@ -314,7 +326,7 @@ def run_as_non_root(spec: Object, _: Mapping[str, str]) -> str:
     explicit = _failing(spec, lambda one: security(one).get("runAsNonRoot") is False)
     implicit = _failing(spec, lambda one: security(one).get("runAsNonRoot") is None)
     setters = []
-    if at_pod is False and implicit:
+    if at_pod is False:
         setters.append("pod")
     if explicit:
         setters.append(_listed("container", explicit))
@@ -391,7 +403,28 @@ def checks(level: str, minor: int | None = None) -> tuple[Check, ...]:
         return ()
     stricter = tuple(one for one in RESTRICTED if began(one)) if level == "restricted" else ()
     replaced = {REPLACED.get(one) for one in stricter}
-    return (*(one for one in BASELINE if began(one) and one not in replaced), *stricter)
+    found = (*(one for one in BASELINE if began(one) and one not in replaced), *stricter)
+    return tuple(_as_of(one, level, minor) for one in found)
+
+
+def _as_of(check: Check, level: str, minor: int | None) -> Check:
+    """Return a check as it stood in a version of the standards."""
+
+    def known(added: Mapping[int, frozenset[str]]) -> frozenset[str]:
+        return frozenset().union(*(names for since, names in added.items() if minor is None or minor >= since))
+
+    if check is sysctls:
+        return partial(sysctls, allowed=known(SYSCTLS))
+    if check is selinux:
+        return partial(selinux, allowed=known(SELINUX_TYPES))
+    is_relaxed = minor is None or minor >= RELAXED_SINCE
+    if is_relaxed and (check in (run_as_non_root, run_as_user) or (check is proc_mount and level == "baseline")):
+        return partial(_unless_own_users, check)
+    return check
+
+
+def _unless_own_users(check: Check, spec: Object, annotations: Mapping[str, str]) -> str:
+    return "" if spec.get("hostUsers") is False else check(spec, annotations)
 
 
 def evaluate(level: str, spec: Object, annotations: Mapping[str, str], *, minor: int | None = None) -> list[str]:

@@ -193,6 +193,40 @@ async def test_headers_that_name_somebody_else(world: World, headers: dict[str, 
     await world.refused(world.ann, code, "GET", "/api/v1/namespaces/b/secrets/s", **headers)
 
 
+@pytest.mark.parametrize("subresource", ["exec", "attach", "portforward"])
+async def test_who_may_read_opens_no_streams(world: World, subresource: str) -> None:
+    rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/a"
+    rules = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]}]
+    await world.api.ok("POST", f"{rbac}/roles", {"metadata": {"name": "reader"}, "rules": rules})
+    binding = {
+        "metadata": {"name": "reader"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "rita"}],
+    }
+    await world.api.ok("POST", f"{rbac}/rolebindings", binding)
+    rita = world.api.as_user(User("rita", (ALL_AUTHENTICATED,)))
+    upgrade = {"connection": "Upgrade", "upgrade": "websocket"}
+    path = f"/api/v1/namespaces/a/pods/p/{subresource}?command=sh&stdin=1&ports=80"
+    response = await world.refused(rita, 403, "GET", path, **upgrade)
+    assert f'User "rita" cannot create resource "pods/{subresource}"' in decoded(response)["message"]
+    assert (await world.ann.call("GET", path, **upgrade)).status == 404
+
+
+async def test_labels_do_not_hand_a_role_to_others(world: World) -> None:
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    rules = [{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["get", "patch"]}]
+    await world.api.ok("POST", f"{rbac}/clusterroles", {"metadata": {"name": "labeller"}, "rules": rules})
+    binding = {
+        "metadata": {"name": "labeller"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "labeller"},
+        "subjects": [{"kind": "ServiceAccount", "name": "ann", "namespace": "a"}],
+    }
+    await world.api.ok("POST", f"{rbac}/clusterrolebindings", binding)
+    label = {"metadata": {"labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}}}
+    path = f"{rbac}/clusterroles/cluster-admin"
+    await world.refused(world.ann, 403, "PATCH", path, label, content_type=MERGE)
+
+
 async def test_a_front_proxy_is_known_by_its_certificate_alone(world: World) -> None:
     response = await world.raw("/api/v1/secrets", x_remote_user="root", x_remote_group=MASTERS)
     assert response.status == 403

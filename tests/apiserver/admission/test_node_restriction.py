@@ -70,6 +70,14 @@ async def test_own_node_only_and_only_some_labels() -> None:
         assert "is not allowed to modify labels" in await bench.update("nodes", node(), old, who=N1)
         tainted = node(taints=[{"key": "x", "effect": "NoSchedule"}])
         assert "is not allowed to modify taints" in await bench.update("nodes", node(), tainted, who=N1)
+        owned = node()
+        owned["metadata"] = {
+            **owned["metadata"],
+            "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "u"}],
+        }
+        assert await bench.update("nodes", owned, node(), who=N1) == (
+            'nodes "n1" is forbidden: node "n1" is not allowed to modify ownerReferences'
+        )
         assert await bench.update("nodes/status", old, old, who=N1) == ""
 
 

@@ -133,6 +133,9 @@ class _Rules:
         if request.operation == UPDATE:
             if (_spec(new).get("taints") or []) != (_spec(old).get("taints") or []):
                 raise request.forbidden(f'node "{node}" is not allowed to modify taints')
+            owners = [one["metadata"].get("ownerReferences") or [] for one in (new, old)]
+            if owners[0] != owners[1]:  # by which it would have itself deleted
+                raise request.forbidden(f'node "{node}" is not allowed to modify ownerReferences')
             if forbidden:
                 raise request.forbidden(f"is not allowed to modify labels: {forbidden}")
 

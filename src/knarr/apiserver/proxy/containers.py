@@ -4,11 +4,13 @@ Source: pkg/registry/core/pod/{strategy.go,rest/subresources.go,rest/log.go} (v1
 """
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from knarr.api import errors, field
 from knarr.apiserver import options, websockets
+from knarr.apiserver.authz.authorizer import forbidden
 from knarr.apiserver.parts import Call, Parts, Target
 from knarr.apiserver.proxy import connecting, forward
 from knarr.kit.http.messages import Headers, Request, Response
@@ -41,6 +43,7 @@ async def serve_log(parts: Parts, call: Call, target: Target) -> Response:
 async def serve_stream(parts: Parts, call: Call, target: Target) -> Response:
     """Connect the caller to a container or to a pod's ports."""
     kind = target.subresource
+    await _require_create(parts, call)
     given = _stream_options(call, kind)
     await connecting.admit(parts, call, target, kind, given)
     pod = _pod(parts, target)
@@ -56,6 +59,20 @@ async def serve_stream(parts: Parts, call: Call, target: Target) -> Response:
         path, query = _path(kind, target, container), urlencode(_stream_query(call.values))
     sent = Request(call.request.method, path, query, call.request.headers, call.request.body)
     return await forward.upgrade(parts.node_agents.client(node), sent)
+
+
+async def _require_create(parts: Parts, call: Call) -> None:
+    """Make sure that who opens a stream by GET, as WebSockets do, may create it as well: it is no reading.
+
+    Raises:
+        Forbidden: The caller may not.
+    """
+    if call.info.verb == "create":
+        return
+    asked = replace(call.info, verb="create")
+    decision = await parts.authorizer.decide(call.user, asked)
+    if not decision.allowed:
+        raise forbidden(call.user, asked, decision.reason)
 
 
 def choose_container(pod: Object, name: str) -> str:

@@ -196,11 +196,12 @@ def _is_claim_in(requirement: Object, claim: Object) -> bool:
     if requirement["scopeName"] != "VolumeAttributesClass":
         return False
     spec, status = claim.get("spec") or {}, claim.get("status") or {}
-    classes = {
+    named = (
         spec.get("volumeAttributesClassName"),
         status.get("currentVolumeAttributesClassName"),
         (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
-    } - {None, ""}
+    )
+    classes = {str(name) for name in named if name}
     operator = requirement.get("operator")
     if operator == "NotIn":
         return not classes & {*(requirement.get("values") or ())}

@@ -56,7 +56,7 @@ def test_what_failed_beside_others_may_pass_alone(conformance: Any, tmp_path: Pa
     tests = read(conformance, tmp_path)
     name = "[k8s.io] b [Conformance]"
     focus = re.compile(conformance.exactly([name]))
-    assert focus.search(f"Kubernetes e2e suite {name}")
+    assert focus.search(f"Kubernetes e2e suite [Top Level] {name}")
     assert not focus.search(f"Kubernetes e2e suite {name} and more")
     text = conformance.table(conformance.judge(tests, [conformance.Test(name, "passed")]), [])
     assert "| sig-node | 0 | 1 | 0 | 0 | 1 |" in text

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from knarr.api import errors
 from knarr.apiserver.parts import Call, Parts, Target
-from knarr.apiserver.proxy import allowed, connecting, forward
+from knarr.apiserver.proxy import allowed, connecting, forward, links
 from knarr.apiserver.proxy.nodeagents import DEFAULT_PORT, locate
 from knarr.kit.http import client as clients
 from knarr.kit.http.messages import Headers, Request, Response
@@ -42,7 +42,9 @@ async def serve(parts: Parts, call: Call, target: Target) -> Response:
     sent = Request(call.request.method, path or "/", call.request.query, call.request.headers, call.request.body)
     if upgrades:
         return await forward.upgrade(client, sent)
-    return await forward.stream(client, sent)
+    before = call.request.path.removesuffix(path or "")
+    hosts = frozenset((client.address, call.request.headers.get("host") or client.address))
+    return await links.rewrite(await forward.stream(client, sent), links.Place(before, hosts))
 
 
 def split_name(text: str) -> tuple[str, str, str]:

@@ -243,7 +243,7 @@ def check_ranges(facts: Facts, others: Iterable[Settings]) -> None:
 
 
 def _free_number(taken: Collection[int]) -> int:
-    numbers = (n for n in range(CLUSTERS_LIMIT) if n not in taken and _ports_free(n))
+    numbers = (n for n in range(CLUSTERS_LIMIT) if n not in taken and _is_free(n))
     number = next(numbers, None)
     if number is None:
         raise ClusterError("no free cluster number: every API or node port is in use; remove a cluster first")
@@ -294,8 +294,10 @@ def is_port_free(port: int) -> bool:
     return True
 
 
-def _ports_free(number: int) -> bool:
-    return all(is_port_free(port) for port in (API_PORT + number, NODE_PORT + 10 * number, BALANCER_PORT + number))
+def _is_free(number: int) -> bool:
+    # Clusters of another KNARR_HOME are seen by what they hold of the machine; a bridge stays while its server restarts.
+    ports = (API_PORT + number, NODE_PORT + 10 * number, BALANCER_PORT + number)
+    return not Path(f"/sys/class/net/knarr{number}").exists() and all(map(is_port_free, ports))
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def test_a_machine_that_joins_has_the_clusters_addresses_and_a_balancer_before_i
     assert (made.dns_address, made.service_address) == ("10.200.0.10", "10.200.0.1")
     assert made.server_url == f"https://127.0.0.1:{made.balancer_port}"
     assert made.processes == ("agent",)
-    assert settings.move_joined(layout, "https://192.0.2.3:6443").server == "https://192.0.2.3:6443"
+    assert settings.change(layout, server="https://192.0.2.3:6443").server == "https://192.0.2.3:6443"
 
 
 def test_clusters_with_the_same_addresses_do_not_share_a_machine() -> None:

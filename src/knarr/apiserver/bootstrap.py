@@ -5,6 +5,7 @@ pkg/apis/scheduling/helpers.go (v1.37).
 """
 
 import ipaddress
+from collections.abc import Collection
 from typing import Any
 
 from knarr.api import errors
@@ -40,15 +41,26 @@ async def ensure_objects(parts: Parts) -> None:
 
 
 async def ensure_service(parts: Parts, port: int) -> None:
-    """Make the `kubernetes` Service, and point it at this server.
+    """Make the `kubernetes` Service.
 
     Args:
         parts: The server's parts.
-        port: Where clients reach this server at the advertised address.
+        port: Where clients reach a server at its advertised address.
     """
     await _ensure(parts, "services", _service(parts, port))
-    await _ensure(parts, "endpoints", _endpoints(parts, port), update=True)
-    await _ensure(parts, "endpointslices.discovery.k8s.io", _slice(parts, port), update=True)
+
+
+async def ensure_endpoints(parts: Parts, port: int, addresses: Collection[str]) -> None:
+    """Point the `kubernetes` Service at servers.
+
+    Args:
+        parts: The server's parts.
+        port: Where clients reach each of them.
+        addresses: Those that live.
+    """
+    ordered = sorted(addresses)
+    await _ensure(parts, "endpoints", _endpoints(ordered, port), update=True)
+    await _ensure(parts, "endpointslices.discovery.k8s.io", _slice(ordered, port), update=True)
 
 
 async def keep(parts: Parts, port: int) -> None:
@@ -64,6 +76,8 @@ async def keep(parts: Parts, port: int) -> None:
             await _ensure(parts, "namespaces", _namespace(name))
         await _ensure(parts, "configmaps", _authentication(parts), update=True)
         await ensure_service(parts, port)
+        if not parts.config.is_shared:  # otherwise the servers keep them together
+            await ensure_endpoints(parts, port, [parts.config.advertise_address])
 
 
 async def _ensure(parts: Parts, resource: str, wanted: Object, *, update: bool = False) -> None:
@@ -165,20 +179,19 @@ def _service(parts: Parts, port: int) -> Object:
     }
 
 
-def _endpoints(parts: Parts, port: int) -> Object:
+def _endpoints(addresses: list[str], port: int) -> Object:
     subset = {
-        "addresses": [{"ip": parts.config.advertise_address}],
+        "addresses": [{"ip": address} for address in addresses],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     }
     labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
     return {"metadata": {"name": SERVICE, "namespace": "default", "labels": labels}, "subsets": [subset]}
 
 
-def _slice(parts: Parts, port: int) -> Object:
-    address = parts.config.advertise_address
+def _slice(addresses: list[str], port: int) -> Object:
     return {
         "metadata": {"name": SERVICE, "namespace": "default", "labels": {_SLICE_LABEL: SERVICE}, "generation": 1},
-        "addressType": "IPv4" if ipaddress.ip_address(address).version == 4 else "IPv6",
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "addressType": "IPv4" if ipaddress.ip_address(addresses[0]).version == 4 else "IPv6",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
         "ports": [{"name": "https", "protocol": "TCP", "port": port}],
     }

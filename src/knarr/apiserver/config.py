@@ -48,6 +48,8 @@ class Config:
         hostname: Of the machine; the server's identity is made of it.
         advertise_address: The address of this server in the `kubernetes` Service.
         advertise_port: Its port there; 0 means the one listened on.
+        is_shared: Whether other API servers use the same backend.
+        shutdown_delay_s: How long a server whose backend is shared goes on while it is no longer ready, so that clients move over.
         service_cidrs: Addresses of Services, one range a family, the primary one first.
         node_ports: First and last node port.
         disabled_admission: Names of admission plugins that are left out.
@@ -85,6 +87,8 @@ class Config:
     hostname: str = field(default_factory=socket.gethostname)
     advertise_address: str = "127.0.0.1"
     advertise_port: int = 0
+    is_shared: bool = False
+    shutdown_delay_s: float = 3.0
     service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
     node_ports: tuple[int, int] = (30000, 32767)
     disabled_admission: tuple[str, ...] = ()

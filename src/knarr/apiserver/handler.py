@@ -78,6 +78,8 @@ class Handler:
             response = self._refuse(errors.InternalError("the server could not complete the request"), request, call)
             is_broken = True
         response.headers.add("audit-id", audit_id)
+        if self._parts.is_stopping and response.upgrade is None:
+            response.headers.add("connection", "close")  # the next request finds a server that stays
         if call is not None and call.flow is not None:
             call.flow.mark(response.headers)
         if record is not None:

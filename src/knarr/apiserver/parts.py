@@ -61,6 +61,7 @@ class Parts:
         webhooks: Calls webhooks.
         registrations: Who serves which group and version.
         remote_documents: What remote servers say of theirs.
+        is_stopping: Whether the server is about to end, and wants clients to go elsewhere.
     """
 
     config: Config
@@ -83,6 +84,7 @@ class Parts:
     webhooks: Webhooks
     registrations: Registrations
     remote_documents: RemoteDocuments
+    is_stopping: bool = False
 
     @property
     def clock(self) -> clocks.Clock:

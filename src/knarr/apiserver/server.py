@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from knarr.api import schema
 from knarr.api.scheme import BUILT_IN, Scheme
-from knarr.apiserver import attributes, bootstrap, eventttl, identity, ipaddresses, tls, tokensecrets
+from knarr.apiserver import attributes, bootstrap, eventttl, identity, ipaddresses, servers, tls, tokensecrets
 from knarr.apiserver.accessmeasures import AccessMeasures
 from knarr.apiserver.admission import order, policies_status
 from knarr.apiserver.admission.measures import Durations
@@ -126,13 +126,23 @@ async def open_apiserver(config: Config) -> AsyncIterator[ApiServer]:
         supervisor.run("flowcontrol-objects", lambda: maintenance.run(parts))
         await _listen(stack, config, server, supervisor)
         port = config.advertise_port or server.port or 443
-        await bootstrap.ensure_service(parts, port)
+        peers = servers.Servers(parts, port) if config.is_shared else None
+        if peers is not None:
+            await peers.start()
+            supervisor.run("servers", peers.run)
+        else:
+            await bootstrap.ensure_service(parts, port)
+            await bootstrap.ensure_endpoints(parts, port, [config.advertise_address])
         supervisor.run("bootstrap-controller", lambda: bootstrap.keep(parts, port))
         state.is_ready = True
         try:
             yield server
         finally:
-            state.is_stopping = True
+            state.is_stopping = parts.is_stopping = True
+            if peers is not None:
+                # Others serve on: whoever is here moves over before this server closes its port.
+                await peers.leave()
+                await config.clock.sleep(config.shutdown_delay_s)
 
 
 @dataclass(slots=True)

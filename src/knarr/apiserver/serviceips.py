@@ -8,7 +8,7 @@ Source: pkg/registry/core/service/{ipallocator,portallocator,storage/alloc.go} (
 
 import ipaddress
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from random import Random
 from typing import Any
 
@@ -37,6 +37,7 @@ class ServiceIPs:
         self._random = random
         self._ips: Counter[str] = Counter()
         self._ports: Counter[int] = Counter()
+        self._claimed: Collection[str] = ()
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -51,12 +52,13 @@ class ServiceIPs:
         if old is not None:
             self._give_back(ips_of(old), ports_of(old))
 
-    def reserve(self, new: Object, old: Object | None) -> Callable[[], None]:
+    def reserve(self, new: Object, old: Object | None, *, claimed: Collection[str] = ()) -> Callable[[], None]:
         """Take the addresses and ports that a Service names, and choose those that it leaves open.
 
         Args:
             new: The Service; what is chosen is written into it.
             old: What is stored; its addresses and ports stay its own.
+            claimed: Addresses and ports, as text, that other servers are about to give away.
 
         Returns:
             What ends the reservation. Call it after the commit (which holds them from then on) or after the write has failed.
@@ -69,6 +71,7 @@ class ServiceIPs:
         ports_before = set(ports_of(old)) if old else set()
         ips: list[str] = []
         ports: list[int] = []
+        self._claimed = claimed
         try:
             self._reserve_ips(new, ours_before, ips)
             self._reserve_ports(new, ports_before, ports)
@@ -104,7 +107,7 @@ class ServiceIPs:
         why = ""
         if not inside:
             why = f"the provided IP ({ip}) is not in the valid range. The range of valid IPs is {network}"
-        elif self._ips[ip]:
+        elif self._has_ip(ip):
             why = "provided IP is already allocated"
         if why:
             words = f"failed to allocate IP {ip}: {why}"
@@ -124,9 +127,9 @@ class ServiceIPs:
             if high < low:
                 continue
             start = self._random.randint(low, high)
-            for offset in range(min(high - low + 1, len(self._ips) + 1)):
+            for offset in range(min(high - low + 1, len(self._ips) + len(self._claimed) + 1)):
                 ip = str(network[low + (start - low + offset) % (high - low + 1)])
-                if not self._ips[ip]:
+                if not self._has_ip(ip):
                     return ip
         raise errors.InternalError("failed to allocate a serviceIP: range is full")
 
@@ -158,7 +161,7 @@ class ServiceIPs:
         if not self._first_port <= number <= self._last_port:
             valid = f"{self._first_port}-{self._last_port}"
             words = f"provided port is not in the valid range. The range of valid ports is {valid}"
-        elif self._ports[number]:
+        elif self._has_port(number):
             words = "provided port is already allocated"
         else:
             return
@@ -169,9 +172,15 @@ class ServiceIPs:
         start = self._random.randrange(size)
         for offset in range(size):
             number = self._first_port + (start + offset) % size
-            if not self._ports[number]:
+            if not self._has_port(number):
                 return number
         raise errors.InternalError("failed to allocate a nodePort: range is full")
+
+    def _has_ip(self, ip: str) -> bool:
+        return bool(self._ips[ip]) or ip in self._claimed
+
+    def _has_port(self, number: int) -> bool:
+        return bool(self._ports[number]) or (bool(self._claimed) and str(number) in self._claimed)
 
     def _give_back(self, ips: Iterable[str], ports: Iterable[int]) -> None:
         for ip in ips:

@@ -1,4 +1,4 @@
-"""The options with which `knarr agent` and `knarr up` join a cluster that was made on another machine."""
+"""The options with which `knarr agent`, `knarr server` and `knarr up` join a cluster that was made on another machine."""
 
 import argparse
 import asyncio
@@ -17,6 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--ca-hash", default="", metavar="HASH", help="sha256:… of its authority's key, printed with the token"
     )
+    group.add_argument(
+        "--certificate-key",
+        default="",
+        metavar="KEY",
+        help="of `knarr token create --control-plane`: this machine gets a further server of that cluster",
+    )
     group.add_argument("--node-name", default="", metavar="NAME", help="what the node is called (default: host name)")
     group.add_argument(
         "--node-ip", default="", metavar="ADDRESS", help="the node's address (default: that on the way to the server)"
@@ -34,13 +40,28 @@ def join(layout: Layout, arguments: argparse.Namespace) -> None:
             raise UsageError("--token goes with --server: where is the cluster to join?")
         return
     lifecycle.check_machine(layout)
-    joining = member.ensure(
-        layout,
-        server=arguments.server.rstrip("/"),
-        token=arguments.token,
-        ca_hash=arguments.ca_hash,
-        node_name=arguments.node_name,
-        node_ip=arguments.node_ip,
-    )
-    decided = asyncio.run(joining)
+    given = {
+        "server": arguments.server.rstrip("/"),
+        "token": arguments.token,
+        "ca_hash": arguments.ca_hash,
+        "node_name": arguments.node_name,
+        "node_ip": arguments.node_ip,
+    }
+    if arguments.certificate_key:
+        names = tuple(getattr(arguments, "tls_san", None) or ())
+        further = member.ensure_server(layout, **given, certificate_key=arguments.certificate_key, names=names)
+        decided = asyncio.run(further)
+        options.say(f"{decided.node_name} has a further server of the cluster at {given['server']}")
+        return
+    decided = asyncio.run(member.ensure(layout, **given))
     options.say(f"node {decided.node_name} is a member of the cluster at {decided.server}")
+
+
+def add_names(parser: argparse.ArgumentParser) -> None:
+    """Add `--tls-san`."""
+    parser.add_argument(
+        "--tls-san",
+        action="append",
+        metavar="NAME",
+        help="a further name or address in the API server's certificate; may be repeated",
+    )

@@ -2,22 +2,30 @@
 
 import argparse
 
-from knarr.cli import options
+from knarr.cli import joining, options
 from knarr.cluster import control_plane, lifecycle, process, serveroptions
+from knarr.cluster.errors import UsageError
 from knarr.cluster.layout import Layout
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     options.add_name(parser)
+    joining.add_arguments(parser)
+    joining.add_names(parser)
     serveroptions.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
     layout = Layout.of(arguments.name)
-    decided = lifecycle.prepare(layout, is_node=False)
+    if arguments.server and not arguments.certificate_key:
+        raise UsageError(
+            "a server joins servers with --certificate-key: `knarr token create --control-plane` prints all"
+        )
+    joining.join(layout, arguments)
     told = serveroptions.with_arguments(serveroptions.load(layout), arguments)
+    decided = lifecycle.prepare(layout, is_node=False, names=arguments.tls_san, store=told.store)
     process.run(
         "server",
         lambda stopping: control_plane.serve(layout, decided, stopping, told),

@@ -4,8 +4,10 @@ import argparse
 import asyncio
 
 from knarr.cli import options
-from knarr.cluster import access, settings, tokens
+from knarr.client import Client
+from knarr.cluster import access, certs, settings, tokens
 from knarr.cluster.layout import Layout
+from knarr.cluster.settings import Settings
 from knarr.kit import pki
 
 TTL_S = 24 * 3600.0
@@ -20,12 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ttl",
         type=options.seconds,
-        default=TTL_S,
+        default=None,
         metavar="SECONDS",
         help="with create: how long it holds, such as 3600 or 24h; 0 for ever (default: 24h)",
     )
     parser.add_argument(
         "--print-join-command", action="store_true", help="with create: print the whole command for the other machine"
+    )
+    parser.add_argument(
+        "--control-plane",
+        action="store_true",
+        help="with create: for another server; puts the authorities' keys, encrypted, into a Secret that ends with the token "
+        "(default of --ttl: 2h)",
     )
 
 
@@ -45,19 +53,31 @@ async def _run(arguments: argparse.Namespace) -> int:
             await tokens.delete(client, arguments.token)
             return 0
         if arguments.action == "create":
-            made = await tokens.create(client, ttl_s=arguments.ttl)
-            ca_hash = pki.certificate_hash((layout.pki / "ca.crt").read_bytes())
-            if arguments.output == "json":
-                options.print_json({"token": made, "server": decided.advertised_url, "caHash": ca_hash})
-            elif arguments.print_join_command:
-                print(f"knarr agent --server {decided.advertised_url} --token {made} --ca-hash {ca_hash}")
-            else:
-                print(made)
-            return 0
+            return await _create(client, layout, decided, arguments)
         found = await tokens.find_all(client)
     if arguments.output == "json":
         options.print_json([{"id": one.id, "expires": one.expires, "usages": one.usages} for one in found])
     else:
         for one in found:
             print(f"{one.id}   {one.expires or 'never expires'}   {','.join(one.usages)}")
+    return 0
+
+
+async def _create(client: Client, layout: Layout, decided: Settings, arguments: argparse.Namespace) -> int:
+    files = certs.collect(layout) if arguments.control_plane else {}
+    usual_s = certs.TTL_S if arguments.control_plane else TTL_S
+    made = await tokens.create(client, ttl_s=usual_s if arguments.ttl is None else arguments.ttl)
+    key = await certs.upload(client, files, made) if arguments.control_plane else ""
+    ca_hash = pki.certificate_hash((layout.pki / "ca.crt").read_bytes())
+    for path in certs.elsewhere(layout) if arguments.control_plane else ():
+        options.say(f"{path} is not below {layout.data}: bring it to the other machine yourself")
+    if arguments.output == "json":
+        told = {"token": made, "server": decided.advertised_url, "caHash": ca_hash}
+        options.print_json({**told, "certificateKey": key} if key else told)
+    elif arguments.print_join_command:
+        command = "knarr up" if key else "knarr agent"
+        further = f" --certificate-key {key}" if key else ""
+        print(f"{command} --server {decided.advertised_url} --token {made} --ca-hash {ca_hash}{further}")
+    else:
+        print(f"{made} {key}".strip())
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from knarr.cli import joining, options
 from knarr.client import kubeconfig
-from knarr.cluster import credentials, doctor, lifecycle, simulated
+from knarr.cluster import credentials, doctor, lifecycle, serveroptions, simulated
 from knarr.cluster.layout import Layout
 
 WAIT_S = 120.0
@@ -19,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_kubeconfig(parser)
     options.add_output(parser)
     joining.add_arguments(parser)
+    joining.add_names(parser)
+    serveroptions.add_arguments(parser)
     parser.add_argument(
         "--wait",
         type=options.seconds,
@@ -45,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         if finding.verdict is doctor.Verdict.WARNING:
             options.say(f"warning: {finding.check}: {finding.detail}; {finding.fix}")
     joining.join(layout, arguments)
-    decided = lifecycle.prepare(layout, simulated=arguments.simulated)
+    told = lifecycle.keep_options(layout, arguments)
+    decided = lifecycle.prepare(layout, simulated=arguments.simulated, names=arguments.tls_san, store=told.store)
     if arguments.stages:
         simulated.keep_stages(layout, Path(arguments.stages))
     if lifecycle.start(layout):

@@ -30,7 +30,7 @@ async def open_admin(layout: Layout, decided: Settings) -> AsyncIterator[Client]
     """
     require_server(layout, decided)
     async with transport.open_https(
-        decided.server_url,
+        decided.own_url,
         ca_file=layout.pki / "ca.crt",
         certificate_file=layout.pki / "admin.crt",
         key_file=layout.pki / "admin.key",

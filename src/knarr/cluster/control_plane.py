@@ -20,7 +20,7 @@ from knarr.apiserver.authz.configuration import BadConfiguration as BadAuthoriza
 from knarr.apiserver.encryption.errors import BadConfiguration, Undecryptable
 from knarr.apiserver.remote import BadRemote
 from knarr.client import Client, transport
-from knarr.cluster import credentials, join, serveroptions
+from knarr.cluster import components, credentials, join, serveroptions
 from knarr.cluster.errors import UsageError
 from knarr.cluster.layout import Layout
 from knarr.cluster.serveroptions import ServerOptions
@@ -30,6 +30,7 @@ from knarr.controllers import localpath
 from knarr.kit import clock as clocks
 from knarr.kit.tasks import Supervisor
 from knarr.network import objects as network_objects
+from knarr.store import places
 from knarr.store.errors import BadAddress
 
 RENEWAL_S = 3600.0
@@ -65,7 +66,7 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
         tasks = Supervisor("server", clock=clock, random=random)
         admin = Client(transport.InProcessTransport(server.handler, user.User("system:apiserver", (user.MASTERS,))))
         tasks.run("network-objects", lambda: network_objects.ensure(admin, dns_address=decided.dns_address))
-        components = _components(told)
+        starts = _components(told)
         tasks.run("storage-objects", lambda: localpath.ensure(admin, root=str(layout.data / "storage")))
         authority = (layout.pki / "ca.crt").read_bytes()
         url = decided.advertised_url
@@ -76,23 +77,26 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
             signing_certificate=authority,
             signing_key=(layout.pki / "ca.key").read_bytes(),
         )
-        shared = None
-        for name, start in components:
-            client_for = contexts.in_process(server.handler, name, clock)
-            opened = contexts.open_context(client_for, name, clock=clock, random=random, options=options, shared=shared)
-            context = await stack.enter_async_context(opened)
-            shared = context.informers
-            start(context, tasks)
-        await stack.enter_async_context(tasks)  # entered last: its tasks end before the contexts that they use
+        components.run(
+            tasks,
+            server.handler,
+            starts,
+            identity=components.read_identity(layout.database.parent / "identity"),
+            is_shared=config.is_shared,
+            clock=clock,
+            random=random,
+            options=options,
+        )
+        await stack.enter_async_context(tasks)  # entered last: its tasks end before the server that they use
         tasks.run("certificates", lambda: _renew_certificates(layout, decided, clock))
         gc.freeze()  # modules and tables live as long as the process: never look at them again
         logger.info("cluster %s serves on port %d", decided.name, decided.api_port)
         await stopping.wait()
 
 
-def _components(told: ServerOptions) -> list[tuple[str, Callable[[contexts.Context, Supervisor], None]]]:
+def _components(told: ServerOptions) -> list[tuple[str, components.Start]]:
     """Return what runs beside the API server: the process name of each, and how it starts."""
-    found: list[tuple[str, Callable[[contexts.Context, Supervisor], None]]] = []
+    found: list[tuple[str, components.Start]] = []
     # Imported here, behind an API server that answers already, and only what runs: a third of the imports are theirs.
     if told.controllers != ("-*",):
         from knarr.controllers import roster
@@ -101,11 +105,11 @@ def _components(told: ServerOptions) -> list[tuple[str, Callable[[contexts.Conte
             chosen = roster.select(told.controllers)
         except roster.UnknownController as err:
             raise UsageError(f"controllers: {err}") from err
-        found.append(("kube-controller-manager", lambda context, tasks: roster.run(context, tasks, chosen)))
+        found.append((components.CONTROLLERS, lambda context, tasks: roster.run(context, tasks, chosen)))
     if told.scheduler:
         from knarr.scheduler import scheduler
 
-        found.append(("kube-scheduler", scheduler.run))
+        found.append((components.SCHEDULER, scheduler.run))
     return found
 
 
@@ -116,6 +120,7 @@ def _apiserver_config(layout: Layout, decided: Settings, told: ServerOptions) ->
     return apiserver_config.Config(
         backend=serveroptions.make_backend(told, layout, otherwise=decided.store),
         history=serveroptions.history(told),
+        is_shared=places.is_shared(told.store or decided.store),
         host="",
         port=decided.api_port,
         serving=pair("apiserver"),

@@ -5,6 +5,7 @@ The files carry kubeadm's names, so that whoever knows one finds the other.
 
 import base64
 import datetime
+import ipaddress
 import socket
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,20 @@ def server_subject(settings: Settings) -> pki.Subject:
         socket.gethostname(),
     )
     addresses = ("127.0.0.1", settings.service_address, settings.advertise_address)
+    further = [(name, _is_address(name)) for name in settings.names]
     return pki.Subject(
         "kube-apiserver",
-        dns_names=tuple(dict.fromkeys(names)),
-        ip_addresses=tuple(dict.fromkeys(addresses)),
+        dns_names=tuple(dict.fromkeys((*names, *(name for name, is_address in further if not is_address)))),
+        ip_addresses=tuple(dict.fromkeys((*addresses, *(name for name, is_address in further if is_address)))),
     )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def admin_kubeconfig(layout: Layout, settings: Settings) -> dict[str, Any]:

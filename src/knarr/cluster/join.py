@@ -90,15 +90,11 @@ async def join(
     clock = clock or clocks.SystemClock()
     authority = await discover(url, token, ca_hash=ca_hash)
     pki.write_file(folder / "ca.crt", authority, mode=0o644)
-    trusted = ssl.create_default_context(cadata=authority.decode())
-    with_token = transport.HttpsTransport(url, credentials=Token(token), tls=trusted)
-    try:
-        await _check_name(Client(with_token), node.name, url)
+    async with open_with_token(url, token, authority) as client:
+        await _check_name(client, node.name, url)
         pair = await request_certificate(
-            Client(with_token), csr.KUBELET_CLIENT, client_subject(node), clock=clock, timeout_s=timeout_s
+            client, csr.KUBELET_CLIENT, client_subject(node), clock=clock, timeout_s=timeout_s
         )
-    finally:
-        await with_token.aclose()
     pki.write_pair(pair, folder / "client.crt", folder / "client.key")
     async with open_node(url, folder) as as_node:
         pair = await request_certificate(
@@ -136,6 +132,23 @@ async def renew(client: Client, node: Node, folder: Path, *, now: datetime.datet
             pki.write_pair(await request_certificate(client, signer, subject, clock=clock), certificate, key)
             is_any = True
     return is_any
+
+
+@contextlib.asynccontextmanager
+async def open_with_token(url: str, token: str, authority: bytes) -> AsyncIterator[Client]:
+    """Talk to an API server as the one who has a bootstrap token.
+
+    Args:
+        url: The API server's.
+        token: The token.
+        authority: What signed its certificate, PEM.
+    """
+    trusted = ssl.create_default_context(cadata=authority.decode())
+    way = transport.HttpsTransport(url, credentials=Token(token), tls=trusted)
+    try:
+        yield Client(way)
+    finally:
+        await way.aclose()
 
 
 @contextlib.asynccontextmanager
@@ -339,6 +352,10 @@ def _plan_config(facts: Facts, nodes: Object, joining: Object) -> Iterator[Objec
         "metadata": {"name": CONFIG, "namespace": NAMESPACE},
         "data": {"ClusterConfiguration": str(yaml.safe_dump(config))},
     }
+    name = "kubeadm:kubeadm-certs"
+    look = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["kubeadm-certs"], "verbs": ["get"]}
+    yield _role("Role", name, look, namespace=NAMESPACE)
+    yield _binding("Role", name, name, joining, namespace=NAMESPACE)
     # Who joins looks first whether another machine has the name.
     look = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}
     yield _role("ClusterRole", "kubeadm:get-nodes", look)

@@ -1,5 +1,6 @@
 """Starts and stops the processes of a cluster on this machine, and waits until it works."""
 
+import argparse
 import asyncio
 import datetime
 import os
@@ -8,17 +9,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from lightkube.models import core_v1
 
 from knarr.api import errors as api_errors
 from knarr.client import Client
-from knarr.cluster import access, cleanup, credentials, dnsprobe, doctor, node, settings, simulated, supervisor, units
+from knarr.cluster import (
+    access,
+    cleanup,
+    credentials,
+    dnsprobe,
+    doctor,
+    node,
+    serveroptions,
+    settings,
+    simulated,
+    supervisor,
+    units,
+)
 from knarr.cluster.errors import ClusterError, HostUnfit, WaitTimeout
 from knarr.cluster.layout import Layout
+from knarr.cluster.serveroptions import ServerOptions
 from knarr.cluster.settings import Settings
+from knarr.store import places
 
 POLL_S = 0.05
 STOP_TIMEOUT_S = 60.0
@@ -40,13 +55,36 @@ class Stage:
     is_reached: Callable[[], Awaitable[bool]]
 
 
-def prepare(layout: Layout, *, simulated: int = 0, is_node: bool = True) -> Settings:
+def keep_options(layout: Layout, arguments: argparse.Namespace) -> ServerOptions:
+    """Write the server's options that the command line gives into `server.json`; return all that are there.
+
+    Raises:
+        UsageError: `server.json` is damaged.
+    """
+    before = serveroptions.load(layout)
+    told = serveroptions.with_arguments(before, arguments)
+    if told != before:
+        layout.create()
+        serveroptions.save(layout, told)
+    return told
+
+
+def prepare(
+    layout: Layout,
+    *,
+    simulated: int = 0,
+    is_node: bool = True,
+    names: Sequence[str] | None = None,
+    store: str = "",
+) -> Settings:
     """Check the machine and make whatever of the cluster is missing: settings, folders, certificates.
 
     Args:
         layout: Whose.
         simulated: How many simulated nodes a new cluster gets in place of this machine; 0: as it is.
         is_node: Whether what starts makes this machine a node; a server alone needs less of it.
+        names: Further names and addresses in the API server's certificate; None leaves them as they are.
+        store: Where objects are kept; one that servers can share gets them a balancer.
 
     Raises:
         HostUnfit: A check failed; nothing was made.
@@ -57,6 +95,11 @@ def prepare(layout: Layout, *, simulated: int = 0, is_node: bool = True) -> Sett
     decided = settings.load_or_create(layout, simulated=simulated)
     layout.create()
     if not decided.is_joined:
+        decided = settings.change(
+            layout,
+            names=decided.names if names is None else tuple(names),
+            is_balanced=decided.is_balanced or places.is_shared(store or serveroptions.load(layout).store),
+        )
         credentials.ensure(layout, decided, now=datetime.datetime.now(datetime.UTC))
     return decided
 

@@ -46,7 +46,7 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event) -> N
         client = Client(https, clock=clock)
         informers = await stack.enter_async_context(informer.Informers(client, clock))
         if balancer is not None:
-            servers.follow(informers, balancer, layout.agent, last=decided.server)
+            servers.follow(informers, balancer, layout.agent, last=decided.server, first=_own_server(decided))
         await stack.enter_async_context(routes.open_routes(_routes_config(decided, informers, clock)))
         await stack.enter_async_context(cni.open_network(_network_config(layout, decided, informers, clock)))
         await stack.enter_async_context(proxy.open_proxy(_proxy_config(decided, informers, clock)))
@@ -87,10 +87,16 @@ async def remove_network(decided: Settings) -> None:
 async def _open_balancer(
     layout: Layout, decided: Settings, clock: clocks.Clock, stack: contextlib.AsyncExitStack
 ) -> Balancer | None:
-    if not decided.is_joined:
+    if not decided.has_balancer:
         return None
-    opened = servers.open_balancer(layout.agent, clock, port=decided.balancer_port, last=decided.server)
+    opened = servers.open_balancer(
+        layout.agent, clock, port=decided.balancer_port, last=decided.server, first=_own_server(decided)
+    )
     return await stack.enter_async_context(opened)
+
+
+def _own_server(decided: Settings) -> str:
+    return "" if decided.is_joined else decided.own_url
 
 
 async def _renew_certificates(layout: Layout, decided: Settings, client: Client, clock: clocks.Clock) -> None:

@@ -19,11 +19,25 @@ from knarr.apiserver import config as apiserver_config
 from knarr.apiserver.audit import settings as audit
 from knarr.cluster.errors import UsageError
 from knarr.cluster.layout import Layout
+from knarr.kit import pki
 from knarr.store import compaction, places
 from knarr.store.backend import Backend
 from knarr.store.etcd.endpoints import Files
 
 FILE = "server.json"
+_FILES = (
+    "etcd_cafile",
+    "etcd_certfile",
+    "etcd_keyfile",
+    "audit_policy_file",
+    "audit_webhook_config_file",
+    "encryption_provider_config",
+    "token_auth_file",
+    "authentication_config",
+    "authentication_token_webhook_config_file",
+    "authorization_config",
+)
+"""The options that name files which the server reads."""
 
 
 class ServerOptions(
@@ -103,6 +117,16 @@ def load(layout: Layout) -> ServerOptions:
         return ServerOptions()
     except msgspec.MsgspecError as err:
         raise UsageError(f"{path}: {err}") from err
+
+
+def save(layout: Layout, options: ServerOptions) -> None:
+    """Write a cluster's options."""
+    pki.write_file(layout.data / FILE, msgspec.json.format(msgspec.json.encode(options)) + b"\n")
+
+
+def files(options: ServerOptions) -> list[str]:
+    """Return the files that the options name, as they name them."""
+    return [name for name in (getattr(options, field) for field in _FILES) if name]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

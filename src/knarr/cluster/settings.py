@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -46,7 +47,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         advertise_address: The address under which pods and other machines reach the API server.
         store: `sqlite`, or `memory` in tests.
         simulated: How many simulated nodes there are in place of this machine; 0: none, this machine is a node.
-        server: The URL under which this machine joined; empty on the machine where the cluster was made.
+        server: The URL under which this machine joined as a node; empty on machines with a server.
+        names: Further names and addresses in the API server's certificate.
+        is_balanced: Whether there may be several servers, this machine's among them: then a balancer leads to any that lives.
     """
 
     name: str
@@ -63,6 +66,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: str = "sqlite"
     simulated: int = 0
     server: str = ""
+    names: tuple[str, ...] = ()
+    is_balanced: bool = False
 
     @property
     def service_address(self) -> str:
@@ -71,8 +76,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def server_url(self) -> str:
-        """The API server's address on this machine: the server's own, or that of the balancer before those elsewhere."""
-        return f"https://127.0.0.1:{self.balancer_port if self.is_joined else self.api_port}"
+        """The API server's address on this machine: the server's own, or that of the balancer before several or those elsewhere."""
+        return f"https://127.0.0.1:{self.balancer_port}" if self.has_balancer else self.own_url
+
+    @property
+    def own_url(self) -> str:
+        """The address of this machine's own server."""
+        return f"https://127.0.0.1:{self.api_port}"
+
+    @property
+    def has_balancer(self) -> bool:
+        """Whether the agent passes connections on."""
+        return self.is_joined or self.is_balanced
 
     @property
     def advertised_url(self) -> str:
@@ -205,25 +220,57 @@ def create_joined(layout: Layout, facts: Facts, *, server: str, name: str, addre
         check_ranges(facts, others)
         number = _free_number({one.number for one in others})
         planned = plan(layout.name, number, node_name=name, advertise_address=address)
-        dns_address = str(ipaddress.ip_network(facts.service_cidr)[10])
-        settings = msgspec.structs.replace(
-            planned,
-            server=server,
-            service_cidr=facts.service_cidr,
-            pod_cidr=facts.pod_cidr,
-            domain=facts.domain,
-            dns_address=dns_address,
-        )
+        settings = msgspec.structs.replace(_with_facts(planned, facts), server=server)
         _write(layout, settings)
         return settings
 
 
-def move_joined(layout: Layout, server: str) -> Settings:
-    """Note another URL of the servers of the cluster that this machine joined."""
+def create_server(
+    layout: Layout, facts: Facts, *, port: int, name: str, address: str, names: tuple[str, ...] = ()
+) -> Settings:
+    """Decide and write the settings of a machine with a further server of a cluster.
+
+    Args:
+        layout: What the cluster is called here.
+        facts: What the cluster is made of.
+        port: Where its servers listen, on all machines the same.
+        name: The node's name.
+        address: Where others reach this server and node.
+        names: Further names and addresses in the server's certificate.
+
+    Raises:
+        UsageError: Its addresses are those of another cluster of this machine, or its port is in use.
+    """
     with _locked(layouts.home()):
-        settings = msgspec.structs.replace(load(layout), server=server)
+        others = [load(Layout.of(one)) for one in layouts.existing() if one != layout.name]
+        check_ranges(facts, others)
+        number = port - API_PORT
+        if not 0 <= number < CLUSTERS_LIMIT or number in {one.number for one in others} or not _ports_free(number):
+            raise UsageError(f"the servers of that cluster listen on port {port}, which is in use on this machine")
+        planned = plan(layout.name, number, node_name=name, advertise_address=address)
+        settings = msgspec.structs.replace(_with_facts(planned, facts), is_balanced=True, names=names)
         _write(layout, settings)
         return settings
+
+
+def change(layout: Layout, **fields: Any) -> Settings:
+    """Write some settings anew, if they differ."""
+    with _locked(layouts.home()):
+        before = load(layout)
+        settings = msgspec.structs.replace(before, **fields)
+        if settings != before:
+            _write(layout, settings)
+        return settings
+
+
+def _with_facts(planned: Settings, facts: Facts) -> Settings:
+    return msgspec.structs.replace(
+        planned,
+        service_cidr=facts.service_cidr,
+        pod_cidr=facts.pod_cidr,
+        domain=facts.domain,
+        dns_address=str(ipaddress.ip_network(facts.service_cidr)[10]),
+    )
 
 
 def check_ranges(facts: Facts, others: Iterable[Settings]) -> None:

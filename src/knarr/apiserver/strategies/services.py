@@ -3,11 +3,14 @@
 Source: pkg/registry/core/service/{strategy.go,storage/storage.go,storage/alloc.go} (v1.37).
 """
 
+import contextlib
 import ipaddress
+from collections.abc import AsyncIterator
 from typing import Any
 
+from knarr.apiserver import serviceclaims
 from knarr.apiserver.serviceips import IPV4, IPV6, NONE, needs_health_port, needs_node_ports
-from knarr.apiserver.strategies.strategy import Context, Strategy, Undo
+from knarr.apiserver.strategies.strategy import Context, Reservation, Strategy
 
 Object = dict[str, Any]
 
@@ -117,9 +120,20 @@ def _drop_unneeded(spec: Object, before: Object) -> None:
             del spec[name]
 
 
-def _reserve(context: Context, service: Object | None, old: Object | None) -> Undo | None:
+def _reserve(context: Context, service: Object, old: Object | None) -> Reservation:
     # A deletion gives back when it is committed.
-    return None if service is None else context.parts.service_ips.reserve(service, old)
+    if context.parts.config.is_shared and not context.dry_run:
+        return serviceclaims.open_claim(context.parts, service, old)
+    return _hold(context, service, old)
+
+
+@contextlib.asynccontextmanager
+async def _hold(context: Context, service: Object, old: Object | None) -> AsyncIterator[None]:
+    give_back = context.parts.service_ips.reserve(service, old)
+    try:
+        yield
+    finally:
+        give_back()
 
 
 def _family_of(ip: str) -> str:

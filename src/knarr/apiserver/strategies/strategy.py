@@ -3,7 +3,9 @@
 Source: the strategies of k8s.io/kubernetes/pkg/registry/*/*/strategy.go (v1.37).
 """
 
+import contextlib
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +38,9 @@ class Context:
     warnings: list[str] = field(default_factory=list)
 
 
-Undo = Callable[[], None]
+Reservation = AbstractAsyncContextManager[None]
+
+_NOTHING = contextlib.nullcontext()
 
 
 def _nothing_on_create(context: Context, obj: Object) -> None:
@@ -47,8 +51,8 @@ def _nothing_on_update(context: Context, obj: Object, old: Object) -> None:
     return
 
 
-def _nothing_to_reserve(context: Context, obj: Object | None, old: Object | None) -> Undo | None:
-    return None
+def _nothing_to_reserve(context: Context, obj: Object, old: Object | None) -> Reservation:
+    return _NOTHING
 
 
 def _not_graceful(obj: Object, asked_s: int | None) -> int:
@@ -74,8 +78,7 @@ class Strategy:
         prepare_update: The same for an update, given the old object; the status is the old one's already.
         prepare_status: The same for an update of the status subresource.
         prepare_delete: Changes an object in place when its deletion begins.
-        reserve: Takes what the object needs from a pool, such as addresses; returns what gives it back if the write fails. A
-            deletion passes no object, a creation no old one.
+        reserve: Takes what the object needs from a pool, such as addresses, while it is being written; a creation passes no old object.
         grace_s: For (object, seconds asked for or None): how long a deletion waits for the object to end by itself; 0 means not.
         keeps_status: Whether a new object keeps the status it came with.
         has_generation: Whether metadata.generation counts the changes of what is not status or metadata.
@@ -89,7 +92,7 @@ class Strategy:
     prepare_update: Callable[[Context, Object, Object], None] = _nothing_on_update
     prepare_status: Callable[[Context, Object, Object], None] = _status_differs_only
     prepare_delete: Callable[[Context, Object], None] = _nothing_on_create
-    reserve: Callable[[Context, Object | None, Object | None], Undo | None] = _nothing_to_reserve
+    reserve: Callable[[Context, Object, Object | None], Reservation] = _nothing_to_reserve
     grace_s: Callable[[Object, int | None], int] = _not_graceful
     keeps_status: bool = False
     has_generation: bool = False

@@ -102,14 +102,10 @@ async def _store_new(context: Context, strategy: Strategy, obj: Object) -> bytes
     key = Target(stored, stored, "", metadata.get("namespace") or "", metadata["name"]).key
     if parts.store.get(key) is not None:
         return None
-    undo = strategy.reserve(context, obj, None)
-    try:
+    async with strategy.reserve(context, obj, None):
         if context.dry_run:
             return codec.encode_response(obj)
         result = await parts.store.create(key, await reading.encode(parts, stored, obj))
-    finally:
-        if undo is not None:
-            undo()
     return None if isinstance(result, backends.Conflict) else result.value
 
 
@@ -191,18 +187,16 @@ async def _store_changed(
     if obj == old and not is_last and is_fresh:
         current = parts.store.get(target.key)
         return Written(entry.value) if current is not None and current.modified == entry.modified else None
-    undo = strategy.reserve(context, obj, old) if not is_last else None
-    try:
-        if context.dry_run:
-            return Written(codec.encode_response(obj), deleted=is_last)
-        if is_last:
-            result = await parts.store.delete(target.key, expected=entry.modified)
-        else:
+    if context.dry_run and is_last:
+        return Written(codec.encode_response(obj), deleted=True)
+    if is_last:
+        result = await parts.store.delete(target.key, expected=entry.modified)
+    else:
+        async with strategy.reserve(context, obj, old):
+            if context.dry_run:
+                return Written(codec.encode_response(obj))
             value = await reading.encode(parts, target.stored, obj)
             result = await parts.store.update(target.key, value, expected=head or entry.modified)
-    finally:
-        if undo is not None:
-            undo()
     if isinstance(result, backends.Conflict):
         return None
     if is_last:

@@ -98,7 +98,7 @@ async def open_balancer(
         last: The URL of the last resort.
         first: The URL of the server that is preferred: the one on this machine.
     """
-    probe = _Probe(folder)
+    probe = Probe(folder)
     async with balancer.open_balancer(load(folder, last=last, first=first), probe, clock=clock, port=port) as opened:
         yield opened
 
@@ -132,7 +132,7 @@ def _is_ours(obj: discovery_v1.EndpointSlice) -> bool:
     return bool(obj.metadata and (obj.metadata.labels or {}).get("kubernetes.io/service-name") == _SERVICE)
 
 
-class _Probe:
+class Probe:
     """Asks a server whether it is ready, over a connection that is kept.
 
     Args:

@@ -135,7 +135,8 @@ async def main(path: Path, addresses: list[str], seconds: float) -> None:
         watching = asyncio.ensure_future(watch(transport, notes))
         await asyncio.sleep(1)
         notes.last_s = time.monotonic()
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         until_s = time.monotonic() + seconds
         await asyncio.gather(*(write(transport, notes, writer, until_s) for writer in range(WRITERS)))
         await asyncio.sleep(3)
@@ -153,7 +154,7 @@ async def main(path: Path, addresses: list[str], seconds: float) -> None:
         "relists": notes.relists,
         "retries": notes.retries,
     }
-    print(json.dumps(told), flush=True)
+    sys.stdout.write(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class Beats:
         """
         silent = {}
         for ip, beat in found.items():
-            before, rounds = self._seen.get(ip, (beat, 0))
+            before, rounds = self._seen.get(ip, (None, 0))
             silent[ip] = (beat, rounds + 1 if beat == before else 0)
         self._seen = silent
         return {ip for ip, (_, rounds) in silent.items() if rounds >= self._limit}

@@ -39,7 +39,7 @@ def join(layout: Layout, arguments: argparse.Namespace) -> None:
         if arguments.token:
             raise UsageError("--token goes with --server: where is the cluster to join?")
         return
-    lifecycle.check_machine(layout)
+    lifecycle.check_machine(layout, simulated=bool(getattr(arguments, "disable_agent", False)))
     given = {
         "server": arguments.server.rstrip("/"),
         "token": arguments.token,

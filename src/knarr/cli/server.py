@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     joining.join(layout, arguments)
     told = serveroptions.with_arguments(serveroptions.load(layout), arguments)
-    decided = lifecycle.prepare(layout, is_node=False, names=arguments.tls_san, store=told.store)
+    decided = lifecycle.prepare(layout, server_only=True, names=arguments.tls_san, store=told.store)
     process.run(
         "server",
         lambda stopping: control_plane.serve(layout, decided, stopping, told),

@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="N simulated nodes in place of this machine: needs no root and no containerd, and runs nothing",
     )
+    parser.add_argument(
+        "--disable-agent",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="only a server: this machine is no node",
+    )
     parser.add_argument("--stages", metavar="FILE", help="how simulated pods are played: a file of Stages")
 
 
@@ -43,12 +49,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Bring the cluster up; running it again changes nothing."""
     layout = Layout.of(arguments.name)
     began = time.monotonic()
-    for finding in doctor.examine(layout, simulated=arguments.simulated > 0):
+    for finding in doctor.examine(layout, simulated=arguments.simulated > 0 or bool(arguments.disable_agent)):
         if finding.verdict is doctor.Verdict.WARNING:
             options.say(f"warning: {finding.check}: {finding.detail}; {finding.fix}")
     joining.join(layout, arguments)
     told = lifecycle.keep_options(layout, arguments)
-    decided = lifecycle.prepare(layout, simulated=arguments.simulated, names=arguments.tls_san, store=told.store)
+    decided = lifecycle.prepare(
+        layout,
+        simulated=arguments.simulated,
+        is_node=None if arguments.disable_agent is None else not arguments.disable_agent,
+        names=arguments.tls_san,
+        store=told.store,
+    )
     if arguments.stages:
         simulated.keep_stages(layout, Path(arguments.stages))
     if lifecycle.start(layout):

@@ -73,7 +73,8 @@ def prepare(
     layout: Layout,
     *,
     simulated: int = 0,
-    is_node: bool = True,
+    is_node: bool | None = None,
+    server_only: bool = False,
     names: Sequence[str] | None = None,
     store: str = "",
 ) -> Settings:
@@ -82,7 +83,8 @@ def prepare(
     Args:
         layout: Whose.
         simulated: How many simulated nodes a new cluster gets in place of this machine; 0: as it is.
-        is_node: Whether what starts makes this machine a node; a server alone needs less of it.
+        is_node: Whether this machine is a node, too, and has to fit one; None leaves that as it is.
+        server_only: Only the server is about to start, which needs less of the machine than a node.
         names: Further names and addresses in the API server's certificate; None leaves them as they are.
         store: Where objects are kept; one that servers can share gets them a balancer.
 
@@ -90,14 +92,18 @@ def prepare(
         HostUnfit: A check failed; nothing was made.
         ClusterError: The settings are damaged, or no port is free.
     """
-    is_simulated = bool(simulated) or (layout.settings.exists() and bool(settings.load(layout).simulated))
-    check_machine(layout, simulated=is_simulated or not is_node)
+    before = settings.load(layout) if layout.settings.exists() else None
+    is_simulated = bool(simulated) or (before is not None and bool(before.simulated))
+    if is_node is None:
+        is_node = before is None or before.is_node
+    check_machine(layout, simulated=is_simulated or not is_node or server_only)
     decided = settings.load_or_create(layout, simulated=simulated)
     layout.create()
     if not decided.is_joined:
         decided = settings.change(
             layout,
             names=decided.names if names is None else tuple(names),
+            is_node=is_node,
             is_balanced=decided.is_balanced or places.is_shared(store or serveroptions.load(layout).store),
         )
         credentials.ensure(layout, decided, now=datetime.datetime.now(datetime.UTC))
@@ -192,7 +198,7 @@ async def stop(layout: Layout, *, progress: Progress) -> None:
         units.stop(layout, decided)
     end_processes(layout)
     progress("processes have ended")
-    if not decided.simulated:
+    if decided.is_node and not decided.simulated:
         await node.remove_pods(layout)
         progress("pods have ended")
         await node.remove_network(decided)
@@ -276,6 +282,8 @@ def _stages(client: Client, decided: Settings) -> list[Stage]:
         Stage("default service account", account_exists),
         Stage("cluster DNS answers", dns_answers),
     ]
+    if not decided.is_node:
+        return [stage for stage in stages if stage.is_reached in (api_answers, account_exists)]
     return [stage for stage in stages if not decided.is_joined or stage.is_reached is not account_exists]
 
 

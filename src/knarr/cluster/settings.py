@@ -49,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         simulated: How many simulated nodes there are in place of this machine; 0: none, this machine is a node.
         server: The URL under which this machine joined as a node; empty on machines with a server.
         names: Further names and addresses in the API server's certificate.
+        is_node: Whether this machine is a node, or only has a server.
         is_balanced: Whether there may be several servers, this machine's among them: then a balancer leads to any that lives.
     """
 
@@ -67,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     simulated: int = 0
     server: str = ""
     names: tuple[str, ...] = ()
+    is_node: bool = True
     is_balanced: bool = False
 
     @property
@@ -87,7 +89,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_balancer(self) -> bool:
         """Whether the agent passes connections on."""
-        return self.is_joined or self.is_balanced
+        return self.is_joined or (self.is_balanced and self.is_node)
 
     @property
     def advertised_url(self) -> str:
@@ -112,7 +114,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def processes(self) -> tuple[str, ...]:
         """What runs on this machine, in the order in which it starts."""
-        return ("agent",) if self.is_joined else ("server", "agent")
+        if self.is_joined:
+            return ("agent",)
+        return ("server", "agent") if self.is_node else ("server",)
 
     @property
     def cgroup_root(self) -> str:

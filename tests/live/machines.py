@@ -18,7 +18,7 @@ from typing import Any
 WAIT_S = 60.0
 
 
-def run(*command: str, check: bool = True, timeout_s: float = 180.0, stdin: str | None = None) -> str:
+def run(*command: str, check: bool = True, timeout_s: float = 240.0, stdin: str | None = None) -> str:
     """Run a command and return what it printed; with check=False also what it complained about."""
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
     if check and done.returncode != 0:
@@ -94,7 +94,7 @@ class Machine:
         enter = ["nsenter", "-t", str(self.pid), "--net", "--uts", "--mount", "--pid"]
         return [*enter, "env", *environment, *words]
 
-    def run(self, *words: str, check: bool = True, timeout_s: float = 180.0, stdin: str | None = None) -> str:
+    def run(self, *words: str, check: bool = True, timeout_s: float = 240.0, stdin: str | None = None) -> str:
         """Run a command on it."""
         return run(*self.command(*words), check=check, timeout_s=timeout_s, stdin=stdin)
 

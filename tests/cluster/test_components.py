@@ -13,9 +13,13 @@ from knarr.apiserver.server import ApiServer, open_apiserver
 from knarr.client import Client, transport
 from knarr.cluster import components
 from knarr.control import context as contexts
+from knarr.controllers import roster
 from knarr.kit.clock import FakeClock
 from knarr.kit.tasks import Supervisor
+from knarr.scheduler import scheduler
 from knarr.store.memory import MemoryBackend
+
+STARTS = ((components.CONTROLLERS, roster.run), (components.SCHEDULER, scheduler.run))
 
 
 @contextlib.asynccontextmanager
@@ -27,7 +31,7 @@ async def open_server(clock: FakeClock) -> AsyncIterator[tuple[ApiServer, Client
 def run(server: ApiServer, tasks: Supervisor, clock: FakeClock, who: str, *, is_shared: bool = True) -> None:
     options = contexts.Options(cluster_cidr="10.244.0.0/16")
     components.run(
-        tasks, server.handler, identity=who, is_shared=is_shared, clock=clock, random=Random(2), options=options
+        tasks, server.handler, STARTS, identity=who, is_shared=is_shared, clock=clock, random=Random(2), options=options
     )
 
 

@@ -8,7 +8,6 @@ import contextlib
 import datetime
 import gc
 import logging
-from collections.abc import Callable
 from random import Random
 
 from knarr.api import user

@@ -157,6 +157,7 @@ def open_links(tag: str, folder: Path) -> Iterator[Links]:
     router = f"{tag}r"
     links = Links(tag, folder)
     run("ip", "netns", "add", router)
+    run("ip", "-n", router, "link", "set", "lo", "up")
     try:
         for bridge, address in (("br0", "192.0.2.1/24"), ("br1", "198.51.100.1/24")):
             run("ip", "-n", router, "link", "add", bridge, "type", "bridge")

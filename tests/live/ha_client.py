@@ -8,6 +8,7 @@ import base64
 import json
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from knarr.kit.http import errors as http_errors
 from knarr.kit.http.messages import Headers, Request
 
 WRITERS = 4
+RUN = f"w{uuid.uuid4().hex[:6]}"
 PATH = "/api/v1/namespaces/default/configmaps"
 JSON = Headers.from_lower([("content-type", "application/json")])
-RETRIED = (client_errors.ClientError, http_errors.HttpError, OSError, api_errors.StatusError)
+RETRIED = (client_errors.Unreachable, http_errors.HttpError, OSError, api_errors.StatusError)
 
 
 class Notes:
@@ -70,7 +72,7 @@ async def write(transport: Any, notes: Notes, writer: int, until_s: float) -> No
     """Create objects, and change each a few times; a creation or change that may have happened is looked at."""
     number = 0
     while time.monotonic() < until_s:
-        name = f"w{writer}-{number}"
+        name = f"{RUN}-{writer}-{number}"
         number += 1
         obj: Any = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}, "data": {"n": "0"}}
         status, found = await call(transport, notes, "POST", PATH, obj)
@@ -105,7 +107,7 @@ async def watch(transport: Any, notes: Notes) -> None:
                     version = ""
                     continue
                 pending = b""
-                async for chunk in streamed.body:
+                async for chunk in streamed.chunks:
                     *lines, pending = (pending + chunk).split(b"\n")
                     for line in filter(None, lines):
                         event = json.loads(line)
@@ -140,6 +142,8 @@ async def main(path: Path, addresses: list[str], seconds: float) -> None:
         until_s = time.monotonic() + seconds
         await asyncio.gather(*(write(transport, notes, writer, until_s) for writer in range(WRITERS)))
         await asyncio.sleep(3)
+        if watching.done():
+            watching.result()
         watching.cancel()
         _, listed = await call(transport, notes, "GET", PATH)
         stored = {one["metadata"]["name"]: int(one["data"].get("n", -1)) for one in listed["items"]}

@@ -52,6 +52,9 @@ class Machine:
         self.folder.mkdir(exist_ok=True)
         script = (
             f"hostname {self.name}; mkdir -p /run/netns; mount -t tmpfs netns /run/netns; ip link set lo up; "
+            # A /sys of its own, whose links are its own, with the control groups of all.
+            f"mkdir -p {self.folder}/groups; mount --rbind /sys/fs/cgroup {self.folder}/groups; mount -t sysfs sysfs /sys; "
+            f"mount --rbind {self.folder}/groups /sys/fs/cgroup; umount -l {self.folder}/groups; "
             "sysctl -qw net.ipv4.ip_forward=0; exec catatonit -P"
         )
         flags = ["--net", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]

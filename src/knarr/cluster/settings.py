@@ -249,7 +249,7 @@ def create_server(
         others = [load(Layout.of(one)) for one in layouts.existing() if one != layout.name]
         check_ranges(facts, others)
         number = port - API_PORT
-        if not 0 <= number < CLUSTERS_LIMIT or number in {one.number for one in others} or not _ports_free(number):
+        if not 0 <= number < CLUSTERS_LIMIT or number in {one.number for one in others} or not _is_free(number):
             raise UsageError(f"the servers of that cluster listen on port {port}, which is in use on this machine")
         planned = plan(layout.name, number, node_name=name, advertise_address=address)
         settings = msgspec.structs.replace(_with_facts(planned, facts), is_balanced=True, names=names)

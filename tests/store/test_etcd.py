@@ -94,4 +94,4 @@ async def test_one_server_compacts_and_the_other_learns_it(address: endpoints.Ad
 )
 def test_an_address(text: str, hosts: list[str], prefix: bytes) -> None:
     found = endpoints.parse(text)
-    assert ([str(endpoint) for endpoint in found.endpoints], found.layout.prefix) == (hosts, prefix)
+    assert ([str(endpoint) for endpoint in found.endpoints], found.prefix) == (hosts, prefix)

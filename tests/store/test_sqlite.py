@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from knarr.store.backend import ABSENT, Event, Revision
+from knarr.kit.clock import FakeClock
+from knarr.store import sqlite_schema
+from knarr.store.backend import ABSENT, Entry, Event, Revision
 from knarr.store.errors import Corrupt, InUse, Unavailable
+from knarr.store.query import Attributes
 from knarr.store.sqlite import SqliteBackend
+from knarr.store.store import open_store
 from tests.store.objects import encode, key
 
 
@@ -271,3 +275,21 @@ async def test_free_pages_go_back_to_the_file_system(path: Path, monkeypatch: py
         assert connection.execute("PRAGMA page_count").fetchone()[0] < pages / 5
     connection.close()
     await backend.aclose()
+
+
+async def test_the_files_stay_small_under_churn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("knarr.store.sqlite_queries.FREE_PAGES", 16)
+    clock = FakeClock()
+    sizes = []
+    async with open_store(SqliteBackend(path), extract=lambda _key, _value: Attributes(), clock=clock) as store:
+        for _ in range(90):  # 22 minutes: four times what history keeps
+            made = await asyncio.gather(*(store.create(key(f"p{index}"), b"x" * 20_000) for index in range(10)))
+            entries = [one for one in made if isinstance(one, Entry)]
+            await asyncio.gather(*(store.delete(one.key, expected=one.modified) for one in entries))
+            await clock.advance(15)
+            await asyncio.sleep(0.005)  # the compaction runs on the writer's thread
+            sizes.append(path.stat().st_size)
+        beside = path.with_name("state.db-wal").stat().st_size
+    assert max(sizes[45:]) <= 1.3 * max(sizes[22:45])
+    assert max(sizes) < 90 * 10 * 20_000 / 2  # of what was written
+    assert beside <= sqlite_schema.WAL_BYTES

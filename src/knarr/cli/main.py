@@ -14,6 +14,7 @@ from knarr import __version__
 from knarr.api import errors as api_errors
 from knarr.client import errors as client_errors
 from knarr.cluster import errors
+from knarr.store import errors as store_errors
 
 COMMANDS: dict[str, str] = {
     "up": "start a cluster, creating it if need be, and wait until it works",
@@ -21,6 +22,8 @@ COMMANDS: dict[str, str] = {
     "status": "show the clusters of this machine",
     "kubeconfig": "print or merge the administrator's kubeconfig",
     "load": "load images into a cluster",
+    "snapshot": "save a cluster's objects to a file, list and check such files, restore one",
+    "store": "move a cluster's objects from SQLite to etcd, or back",
     "token": "make a token with which another machine joins",
     "service": "have systemd start a cluster at boot and keep it running",
     "doctor": "check the machine",
@@ -43,6 +46,8 @@ _CODES: Sequence[tuple[type[Exception], int]] = (
     (errors.ClusterNotFound, NOT_FOUND),
     (errors.HostUnfit, HOST_UNFIT),
     (errors.ClusterError, FAILED),
+    (store_errors.BadAddress, USAGE),
+    (store_errors.StoreError, FAILED),
     (client_errors.BadKubeconfig, FAILED),
     (client_errors.KubeconfigLocked, FAILED),
     (client_errors.Unreachable, FAILED),

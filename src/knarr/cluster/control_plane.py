@@ -19,7 +19,7 @@ from knarr.apiserver.authz.configuration import BadConfiguration as BadAuthoriza
 from knarr.apiserver.encryption.errors import BadConfiguration, Undecryptable
 from knarr.apiserver.remote import BadRemote
 from knarr.client import Client, transport
-from knarr.cluster import components, credentials, join, serveroptions
+from knarr.cluster import components, credentials, join, serveroptions, snapshots
 from knarr.cluster.errors import UsageError
 from knarr.cluster.layout import Layout
 from knarr.cluster.serveroptions import ServerOptions
@@ -52,6 +52,7 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
     """
     told = told if told is not None else serveroptions.load(layout)
     clock, random = clocks.SystemClock(), Random()
+    planned = snapshots.schedule(layout, told)
     try:
         given = _apiserver_config(layout, decided, told)
     except BadAddress as err:
@@ -87,6 +88,9 @@ async def serve(layout: Layout, decided: Settings, stopping: asyncio.Event, told
             options=options,
         )
         await stack.enter_async_context(tasks)  # entered last: its tasks end before the server that they use
+        if planned is not None:
+            place = serveroptions.to_place(told, layout, otherwise=decided.store)
+            tasks.run("snapshots", lambda: snapshots.run(planned, place, clock))
         tasks.run("certificates", lambda: _renew_certificates(layout, decided, clock))
         gc.freeze()  # modules and tables live as long as the process: never look at them again
         logger.info("cluster %s serves on port %d", decided.name, decided.api_port)
@@ -116,8 +120,9 @@ def _apiserver_config(layout: Layout, decided: Settings, told: ServerOptions) ->
     def pair(stem: str) -> apiserver_config.Pair:
         return apiserver_config.Pair(certificate=layout.pki / f"{stem}.crt", key=layout.pki / f"{stem}.key")
 
+    place = serveroptions.to_place(told, layout, otherwise=decided.store)
     return apiserver_config.Config(
-        backend=serveroptions.make_backend(told, layout, otherwise=decided.store),
+        backend=places.make(place.text, default=place.default, tls=place.tls),
         history=serveroptions.history(told),
         is_shared=places.is_shared(told.store or decided.store),
         host="",

@@ -127,6 +127,11 @@ def check_machine(layout: Layout, *, simulated: bool = False) -> None:
         raise HostUnfit("this machine cannot run a cluster yet:\n" + "\n".join(lines))
 
 
+def is_running(layout: Layout) -> bool:
+    """Return whether a cluster's server, or what starts it, runs on this machine."""
+    return any(supervisor.read_pid(layout.pid_file(name)) is not None for name in ("supervisor", "server"))
+
+
 def start(layout: Layout) -> bool:
     """Start the supervisor in the background, in a session of its own; or the services, where they are installed.
 

@@ -8,7 +8,7 @@ command line of `knarr server`, which wins. Paths are absolute, or relative to t
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,7 @@ from knarr.apiserver.audit import settings as audit
 from knarr.cluster.errors import UsageError
 from knarr.cluster.layout import Layout
 from knarr.kit import pki
-from knarr.store import compaction, places
-from knarr.store.backend import Backend
+from knarr.store import compaction, places, transfer
 from knarr.store.etcd.endpoints import Files
 
 FILE = "server.json"
@@ -50,7 +49,10 @@ class ServerOptions(
         etcd_cafile: The authority of etcd's certificates.
         etcd_certfile: The certificate shown to etcd.
         etcd_keyfile: Its key.
-        etcd_compaction_interval: Seconds of the past that watches and continue tokens can go back to.
+        etcd_compaction_interval: Seconds of history that etcd keeps; one of the servers compacts this often.
+        snapshot_schedule_cron: When snapshots are made, such as "0 */12 * * *"; without it none are.
+        snapshot_retention: How many scheduled snapshots are kept.
+        snapshot_dir: Where snapshots are.
         audit_policy_file: Which requests are audited, and how closely.
         audit_log_path: The audit log; "-" is standard output.
         audit_log_maxsize: Megabytes from which on a new file is begun.
@@ -80,6 +82,9 @@ class ServerOptions(
     etcd_certfile: str = ""
     etcd_keyfile: str = ""
     etcd_compaction_interval: float = 300.0
+    snapshot_schedule_cron: str = ""
+    snapshot_retention: int = 5
+    snapshot_dir: str = ""
     audit_policy_file: str = ""
     audit_log_path: str = ""
     audit_log_maxsize: int = 100
@@ -131,11 +136,20 @@ def files(options: ServerOptions) -> list[str]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each option, such as `--audit-policy-file`."""
+    _add(parser, "API server", tuple(field.name for field in msgspec.structs.fields(ServerOptions)))
+
+
+def add_store_arguments(parser: argparse.ArgumentParser, *, store: bool = True) -> None:
+    """Add the flags that say where a store is."""
+    _add(parser, "store", (("store",) if store else ()) + ("etcd_cafile", "etcd_certfile", "etcd_keyfile"))
+
+
+def _add(parser: argparse.ArgumentParser, title: str, names: Sequence[str]) -> None:
     described = _descriptions()
-    group = parser.add_argument_group(
-        "API server", "as kube-apiserver's; also in server.json of the cluster's data folder"
-    )
+    group = parser.add_argument_group(title, "as kube-apiserver's; also in server.json of the cluster's data folder")
     for field in msgspec.structs.fields(ServerOptions):
+        if field.name not in names:
+            continue
         flag, text = f"--{field.encode_name}", described[field.name]
         group.add_argument(flag, dest=field.name, type=_reader(field.type), metavar="VALUE", help=text, default=None)
 
@@ -180,23 +194,20 @@ def apply(options: ServerOptions, config: apiserver_config.Config, layout: Layou
     )
 
 
-def make_backend(options: ServerOptions, layout: Layout, *, otherwise: str) -> Backend:
-    """Make the backend that the options name, not yet open.
+def to_place(options: ServerOptions, layout: Layout, *, otherwise: str) -> transfer.Place:
+    """Return the store that the options name.
 
     Args:
         options: What the administrator wants.
         layout: Whose; a file of SQLite's is there unless its path is absolute.
         otherwise: The store if the options name none.
-
-    Raises:
-        BadAddress: They name none that makes sense.
     """
 
     def path(text: str) -> Path | None:
         return layout.data / text if text else None
 
     files = Files(path(options.etcd_cafile), path(options.etcd_certfile), path(options.etcd_keyfile))
-    return places.make(options.store or otherwise, default=layout.database, tls=files)
+    return transfer.Place(options.store or otherwise, layout.database, files)
 
 
 def history(options: ServerOptions) -> compaction.History:

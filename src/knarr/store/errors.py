@@ -88,6 +88,15 @@ class InUse(StoreError):
         self.path = path
 
 
+class NotEmpty(StoreError):
+    """Raised when objects are to be moved to where others stand."""
+
+    def __init__(self, where: str, count: int) -> None:
+        super().__init__(f"{where} holds {count} objects already: choose another place, or replace them")
+        self.where = where
+        self.count = count
+
+
 class Closed(StoreError):
     """Raised by a write to a store that is closing."""
 

@@ -32,11 +32,21 @@ def make(text: str, *, default: Path, tls: endpoints.Files | None = None) -> Bac
         from knarr.store.etcd.backend import EtcdBackend  # gRPC is loaded by those who use it
 
         return EtcdBackend(endpoints.parse(text), (tls or endpoints.Files()).to_context())
+    path = sqlite_file(text, default=default)
+    return MemoryBackend() if path is None else SqliteBackend(path)
+
+
+def sqlite_file(text: str, *, default: Path) -> Path | None:
+    """Return the file of a store that is not etcd's; None for `memory`.
+
+    Raises:
+        BadAddress: The text names nothing.
+    """
     if text == MEMORY:
-        return MemoryBackend()
+        return None
     if text in ("", SQLITE):
-        return SqliteBackend(default)
+        return default
     kind, colon, path = text.partition(":")
     if kind != SQLITE or not colon or not path:
         raise BadAddress(f"{text!r} names no store: expected sqlite, sqlite:FILE, memory or etcd://host:port,…/prefix")
-    return SqliteBackend(default.parent / path.removeprefix("//"))
+    return default.parent / path.removeprefix("//")

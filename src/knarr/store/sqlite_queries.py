@@ -1,7 +1,7 @@
 """What is asked of the SQLite file, as functions of a connection: reads at a revision, and the steps of forgetting."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from knarr.store.backend import Entry, Event, Range, Revision
 
@@ -19,6 +19,11 @@ CROSS JOIN log ON log.revision = newest.revision
 WHERE log.value IS NOT NULL
 ORDER BY newest.key
 LIMIT :limit
+"""
+_COUNT = """
+SELECT count(*) FROM (SELECT max(revision) AS revision FROM log GROUP BY key) AS newest
+CROSS JOIN log ON log.revision = newest.revision
+WHERE log.value IS NOT NULL
 """
 _EVENTS = """
 SELECT log.revision, log.key, log.value, log.created, old.revision, old.value, old.created
@@ -73,6 +78,21 @@ def append(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     connection.executemany(_INSERT, rows)
     connection.execute("COMMIT")
+
+
+def fill(connection: sqlite3.Connection, entries: Iterable[Entry], revision: Revision) -> None:
+    """Put a state into an empty file, with nothing to be read from before `revision`."""
+    rows = ((entry.modified, entry.key, entry.value, entry.created, 0) for entry in entries)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany(_INSERT, rows)
+    connection.execute("UPDATE mark SET revision = ? WHERE name IN ('compacted', 'swept')", (revision,))
+    connection.execute("COMMIT")
+
+
+def count_live(connection: sqlite3.Connection) -> int:
+    """Return how many keys live."""
+    found: int = connection.execute(_COUNT).fetchone()[0]
+    return found
 
 
 def _created(event: Event) -> Revision:

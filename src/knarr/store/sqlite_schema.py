@@ -15,6 +15,8 @@ APPLICATION_ID = 0x6B6E7272  # "knrr", shown by file(1)
 USER_VERSION = 1
 PAGE_BYTES = 8192
 BUSY_TIMEOUT_S = 5.0
+WAL_BYTES = 16 << 20
+"""What is left of the file beside the database after a time in which it had to grow."""
 
 _TABLES = """
 CREATE TABLE log (
@@ -54,6 +56,11 @@ def lock(path: Path) -> int:
     return descriptor
 
 
+def unlock(descriptor: int) -> None:
+    """Give a lock back."""
+    os.close(descriptor)
+
+
 def open_writer(path: Path) -> sqlite3.Connection:
     """Open the database to write, made or checked.
 
@@ -64,12 +71,14 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)  # SQLite gives its files beside it the same mode
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as err:
         raise Unavailable(str(path), err.strerror or str(err)) from err
     connection = _connect(path)
     try:
         _check(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")  # a restored file has another one
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         connection.execute("PRAGMA cache_size = -8192")
     except sqlite3.Error as err:
         connection.close()
@@ -80,7 +89,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -103,17 +113,27 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
-    application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
-    if application == 0 and not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+    is_new = not _pragma(connection, "application_id")
+    if is_new and not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         _create(connection)
         return
+    check_format(connection, path)
+    findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+    if findings != ["ok"]:
+        raise Corrupt(str(path), f"SQLite's check found {findings[0]}")
+
+
+def check_format(connection: sqlite3.Connection, path: Path) -> None:
+    """Make sure that a file is a store, and of a format that is known.
+
+    Raises:
+        Corrupt: It is not.
+    """
+    application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
     if application != APPLICATION_ID:
         raise Corrupt(str(path), "it is an SQLite database of something else")
     if version > USER_VERSION:
         raise Corrupt(str(path), f"it has format {version}, and this version of Knarr knows {USER_VERSION} at most")
-    findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
-    if findings != ["ok"]:
-        raise Corrupt(str(path), f"SQLite's check found {findings[0]}")
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from knarr.store import sqlite_queries, sqlite_schema, stamp
 from knarr.store.backend import UNDECIDED, Conflict, Entry, Event, Range, Revision, Ticket, revision_of
-from knarr.store.errors import StoreError, Unavailable
+from knarr.store.errors import StoreError, Unavailable, Uncertain
 
 logger = logging.getLogger(__name__)
 
@@ -217,7 +217,10 @@ class Writer(threading.Thread):
         if not self._is_failing:
             self._is_failing = True
             logger.error("the store cannot write to %s: %s; reads go on", self._path, err)
-        self._post([], [(future, Unavailable(str(self._path), str(err))) for future in self._current])
+        # The end of a commit that could not be flushed may be found after a crash, or may not.
+        is_certain = getattr(err, "sqlite_errorcode", 0) != sqlite3.SQLITE_IOERR_FSYNC
+        failure = Unavailable if is_certain else Uncertain
+        self._post([], [(future, failure(str(self._path), str(err))) for future in self._current])
 
     def _report_recovery(self, has_written: bool) -> None:
         if self._is_failing and has_written:

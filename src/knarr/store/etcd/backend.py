@@ -9,15 +9,17 @@ Counterpart: k8s.io/apiserver/pkg/storage/etcd3 (v1.37).
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from ssl import SSLContext
 
 from grpclib.const import Status
 
 from knarr.store.backend import LATEST, Conflict, Deliver, Entry, Event, Range, Revision, Ticket, revision_of
-from knarr.store.errors import Closed, Compacted, FutureRevision, TooLarge, Unavailable
-from knarr.store.etcd import compactor, feed, layout
+from knarr.store.errors import Closed, Compacted, Corrupt, FutureRevision, TooLarge, Unavailable
+from knarr.store.etcd import compactor, feed, origin
 from knarr.store.etcd import etcd_pb2 as pb
+from knarr.store.etcd import layout as layouts
 from knarr.store.etcd.client import Client, Refused
 from knarr.store.etcd.endpoints import Address
 from knarr.store.etcd.feed import Feed, Lost
@@ -27,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 PAGE_KEYS = 1000
 """Keys read at a time."""
+CLOSE_S = 5.0
+"""How long the writes under way are waited for at the end."""
+PROTOBUF = b"k8s\x00"
+"""How values begin that kube-apiserver stored in its own default form."""
 BEHIND_S = 5.0
 """How long a read waits for the watch to catch up."""
 
@@ -41,10 +47,11 @@ class EtcdBackend:
             address: The members and the prefix.
             tls: What to trust and to show; None speaks in the clear.
         """
-        self._layout = address.layout
+        self._layout = layouts.Layout(address.prefix)
         self._client = Client(address.endpoints, tls)
-        self._feed = Feed(self._client, address.layout, self._read_everything)
-        self._compactor = compactor.Compactor(self._client)
+        self._feed = Feed(self._client, self._layout, self.read_everything)
+        self._compactor = compactor.Compactor(self._client, self._layout)
+        self._since = Revision(0)
         self._turns = Turns()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_open = False
@@ -59,7 +66,7 @@ class EtcdBackend:
     @property
     def compacted(self) -> Revision:
         """The oldest revision that can be read, as far as is known here."""
-        return max(self._feed.compacted, self._compactor.compacted)
+        return max(self._feed.compacted, self._compactor.compacted, self._since)
 
     async def open(self, deliver: Deliver, *, on_gap: Callable[[], None] | None = None) -> Range:
         """Connect, read everything and follow.
@@ -67,8 +74,7 @@ class EtcdBackend:
         Raises:
             Unavailable: No member answers.
         """
-        await self._compactor.look()
-        everything = await self._read_everything()
+        everything = await self.read_everything()
         self._feed.start(everything, deliver, on_gap)
         self._tasks = [
             asyncio.create_task(self._feed.run(), name="etcd watch"),
@@ -95,8 +101,9 @@ class EtcdBackend:
         entries: list[Entry] = []
         while first < last:
             step = min(PAGE_KEYS, limit - len(entries)) if limit else PAGE_KEYS
-            answer = await self._range(pb.RangeRequest(key=first, range_end=last, limit=step, revision=revision))
-            revision = revision or Revision(answer.header.revision)
+            theirs = self._layout.to_theirs(revision)
+            answer = await self._range(pb.RangeRequest(key=first, range_end=last, limit=step, revision=theirs))
+            revision = revision or self._layout.to_ours(answer.header.revision)
             entries += map(self._layout.to_entry, answer.kvs)
             if not answer.more or len(entries) == limit:
                 return Range(entries, revision, answer.more)
@@ -117,7 +124,7 @@ class EtcdBackend:
         try:
             events = await self._replay(after, until)
         except Lost as err:
-            raise Compacted(after, err.compacted) from err
+            raise Compacted(after, self._layout.to_ours(err.compacted)) from err
         except Refused as err:
             raise Unavailable(str(self._client), err.message) from err
         return [event for event in events if start <= event.key and (not end or event.key < end)]
@@ -157,11 +164,11 @@ class EtcdBackend:
         """
         # Those who ask together share an answer; but one that was asked for before is no use to who comes later.
         if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._confirm())
+            self._reading = self._begin(self._confirm())
             await asyncio.shield(self._reading)
             return
         if self._next_reading is None or self._next_reading.done():
-            self._next_reading = asyncio.create_task(self._confirm_after(self._reading))
+            self._next_reading = self._begin(self._confirm_after(self._reading))
         await asyncio.shield(self._next_reading)
 
     async def compact(self, revision: Revision) -> None:
@@ -172,10 +179,10 @@ class EtcdBackend:
 
     async def aclose(self) -> None:
         """Finish the writes under way and let go of the connection."""
-        if not self._is_open:
-            return
         self._is_open = False
-        await self._turns.wait_idle()
+        with suppress(TimeoutError):  # with etcd away there is nothing to wait for
+            async with asyncio.timeout(CLOSE_S):
+                await self._turns.wait_idle()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -191,7 +198,7 @@ class EtcdBackend:
         else:
             change.request_put.CopyFrom(pb.PutRequest(key=place, value=value, prev_kv=not is_known))
         request = pb.TxnRequest(
-            compare=[pb.Compare(target=pb.Compare.MOD, key=place, mod_revision=expected)],
+            compare=[pb.Compare(target=pb.Compare.MOD, key=place, mod_revision=self._layout.to_theirs(expected))],
             success=[change],
             failure=[pb.RequestOp(request_range=pb.RangeRequest(key=place))],
         )
@@ -210,22 +217,28 @@ class EtcdBackend:
             previous = self._layout.to_entry(before)
         elif not expected:
             previous = None
-        revision = Revision(answer.header.revision)
+        revision = self._layout.to_ours(answer.header.revision)
         entry = None
         if value is not None:
             created = previous.created if previous else revision
-            entry = Entry(key, layout.stamped(value, revision), created, revision)
+            entry = Entry(key, layouts.stamped(value, revision), created, revision)
         event = Event(revision, key, entry, previous)
         self._feed.offer(event)
         await self._feed.wait(revision)
         return event
+
+    @staticmethod
+    def _begin(reading: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(reading, name="etcd confirmed read")
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # all who asked may have gone
+        return task
 
     async def _confirm(self) -> None:
         first, _ = self._layout.to_range(b"", b"")
         answer = await self._range(pb.RangeRequest(key=first, count_only=True))
         try:
             async with asyncio.timeout(BEHIND_S):
-                await self._feed.wait(Revision(answer.header.revision))
+                await self._feed.wait(self._layout.to_ours(answer.header.revision))
         except TimeoutError as err:
             raise Unavailable(str(self._client), "this server has not caught up with it") from err
 
@@ -240,32 +253,51 @@ class EtcdBackend:
         except Refused as err:
             if err.status is not Status.OUT_OF_RANGE:
                 raise Unavailable(str(self._client), err.message) from err
+            asked = self._layout.to_ours(request.revision)
             if "compacted" not in err.message:
-                raise FutureRevision(request.revision, self.revision) from err
+                raise FutureRevision(asked, self.revision) from err
             await self._compactor.look()
-            raise Compacted(request.revision, max(self.compacted, request.revision + 1)) from err
+            raise Compacted(asked, max(self.compacted, asked + 1)) from err
 
-    async def _read_everything(self) -> Range:
-        return await self.list_range(b"", b"")
+    async def read_everything(self) -> Range:
+        """Read everything that lives; this alone needs no `open`.
+
+        Raises:
+            Corrupt: The objects were not brought in to the end.
+            Unavailable: No member answers.
+        """
+        found = await origin.read(self._client, self._layout.prefix)
+        self._layout.offset, self._since = found.offset, Revision(found.since)
+        await self._compactor.look()
+        everything = await self.list_range(b"", b"")
+        foreign = next((one for one in everything.entries if one.value.startswith(PROTOBUF)), None)
+        if foreign is not None:
+            raise Corrupt(
+                str(self._client),
+                f"{foreign.key.decode()} is protobuf: let kube-apiserver write everything anew with "
+                "--storage-media-type=application/json first",
+            )
+        return everything
 
     async def _replay(self, after: Revision, until: Revision) -> list[Event]:
         found: list[Event] = []
+        start, last = self._layout.to_theirs(after) + 1, self._layout.to_theirs(until)
         async with self._client.open_stream("Watch/Watch", pb.WatchRequest, pb.WatchResponse) as stream:
             wanted = pb.WatchCreateRequest(
-                key=feed.FIRST, range_end=feed.ALL, start_revision=after + 1, prev_kv=True, fragment=True
+                key=feed.FIRST, range_end=feed.ALL, start_revision=start, prev_kv=True, fragment=True
             )
             await stream.send_message(pb.WatchRequest(create_request=wanted))
             while (answer := await stream.recv_message()) is not None:
                 if answer.compact_revision:
                     raise Lost(answer.compact_revision)
                 for one in answer.events:
-                    if one.kv.mod_revision > until:
+                    if one.kv.mod_revision > last:
                         break
                     if not self._layout.is_ours(one.kv.key):
                         continue
                     previous = self._layout.to_entry(one.prev_kv) if one.HasField("prev_kv") else None
                     found.append(self._layout.to_event(one, previous))
-                if answer.events and answer.events[-1].kv.mod_revision >= until and not answer.fragment:
+                if answer.events and answer.events[-1].kv.mod_revision >= last and not answer.fragment:
                     break
             await stream.cancel()
         return found

@@ -21,6 +21,7 @@ from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
 from knarr.store.errors import Unavailable, Uncertain
 from knarr.store.etcd import etcd_pb2 as pb
+from knarr.store.etcd import hints
 from knarr.store.etcd.endpoints import Endpoint
 
 logger = logging.getLogger(__name__)
@@ -33,12 +34,16 @@ ATTEMPT_S = 3.0
 """How long one member may take for a read before the next one is asked."""
 CONNECT_S = 2.0
 STATUS_EVERY_S = 1.0
-STATUS_S = 1.5
+STATUS_S = 2.5
+LAG_S = 0.25
+"""A process whose timers are later than this does not judge others by their slowness."""
 PAUSE_S = 0.05
 """Between rounds over all members; it doubles up to half a second."""
 
 BROKEN = (OSError, StreamTerminatedError, ProtocolError, TimeoutError, AttributeError)
 """How a broken connection shows; grpclib raises AttributeError for a channel that is closed under a call."""
+_ELSEWHERE = (Status.UNAVAILABLE, Status.CANCELLED, Status.DEADLINE_EXCEEDED, Status.UNKNOWN)
+"""Codes of errors that another member may not have."""
 _REQUIRE_LEADER = {"hasleader": "true"}
 _NEVER_PROPOSED = (
     "etcdserver: no leader",
@@ -80,8 +85,7 @@ class Client:
         self._tls = tls
         self._index = 0
         self._channel: Channel | None = None
-        self.status: pb.StatusResponse | None = None
-        """What the member in use last said of itself."""
+        self._teller = hints.Teller()
 
     def __str__(self) -> str:
         return "etcd at " + ",".join(map(str, self._endpoints))
@@ -105,13 +109,14 @@ class Client:
         """
         loop = asyncio.get_running_loop()
         end, pause, attempt = loop.time() + READ_S, PAUSE_S, 0
+        attempt_s = ATTEMPT_S if len(self._endpoints) > 1 else READ_S
         while True:
             channel = self._current()
             try:
-                async with asyncio.timeout(min(ATTEMPT_S, max(0.1, end - loop.time()))):
+                async with asyncio.timeout(min(attempt_s, max(0.1, end - loop.time()))):
                     return await _unary(channel, name, request, reply)
             except GRPCError as err:
-                if err.status not in (Status.UNAVAILABLE, Status.CANCELLED, Status.DEADLINE_EXCEEDED):
+                if err.status not in _ELSEWHERE:
                     raise Refused(err.status, err.message or "") from err
                 why = err.message or err.status.name
             except BROKEN as err:
@@ -151,7 +156,7 @@ class Client:
             except GRPCError as err:
                 why = err.message or err.status.name
                 if not why.startswith(_NEVER_PROPOSED):
-                    if err.status in (Status.UNAVAILABLE, Status.CANCELLED, Status.DEADLINE_EXCEEDED, Status.UNKNOWN):
+                    if err.status in _ELSEWHERE:
                         self.drop(channel, why)
                         raise Uncertain(str(self), why) from err
                     raise Refused(err.status, why) from err
@@ -183,7 +188,7 @@ class Client:
                     await stream.send_request()
                 yield stream
         except GRPCError as err:
-            if err.status not in (Status.UNAVAILABLE, Status.CANCELLED, Status.UNKNOWN):
+            if err.status not in _ELSEWHERE:
                 raise Refused(err.status, err.message or "") from err
             self.drop(channel, err.message or err.status.name)
             raise Unavailable(str(self), err.message or err.status.name) from err
@@ -193,16 +198,24 @@ class Client:
 
     async def keep_healthy(self) -> None:
         """Ask the member in use for its status again and again, and leave it when it does not answer."""
+        loop = asyncio.get_running_loop()
         while True:
+            asked = loop.time()
             await asyncio.sleep(STATUS_EVERY_S)
+            lag_s = loop.time() - asked - STATUS_EVERY_S
             channel = self._current()
             try:
                 async with asyncio.timeout(STATUS_S):
                     status = await _unary(channel, "Maintenance/Status", pb.StatusRequest(), pb.StatusResponse)
+            except TimeoutError as err:
+                # Where there is no other member, or this process itself is slow, leaving would only break what is under way.
+                if len(self._endpoints) > 1 and lag_s < LAG_S:
+                    self.drop(channel, _words(err))
+                continue
             except (GRPCError, *BROKEN) as err:
                 self.drop(channel, _words(err))
                 continue
-            self.status = status
+            self._teller.tell(str(self.endpoint), status)
             if not status.leader:
                 self.drop(channel, "it has no leader")
 

@@ -12,6 +12,7 @@ from knarr.store.backend import Revision
 from knarr.store.errors import Unavailable
 from knarr.store.etcd import etcd_pb2 as pb
 from knarr.store.etcd.client import Client, Refused
+from knarr.store.etcd.layout import Layout
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +22,11 @@ KEY = b"compact_rev_key"
 class Compactor:
     """This server's part in it."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, layout: Layout) -> None:
         self.compacted = Revision(0)
         """The oldest readable revision, as far as is known here."""
         self._client = client
+        self._layout = layout
         self._version = 0
 
     async def look(self) -> None:
@@ -41,9 +43,10 @@ class Compactor:
         Raises:
             Unavailable: etcd did not take it; the next time may do.
         """
+        theirs = self._layout.to_theirs(revision)
         request = pb.TxnRequest(
             compare=[pb.Compare(target=pb.Compare.VERSION, key=KEY, version=self._version)],
-            success=[pb.RequestOp(request_put=pb.PutRequest(key=KEY, value=b"%d" % revision))],
+            success=[pb.RequestOp(request_put=pb.PutRequest(key=KEY, value=b"%d" % theirs))],
             failure=[pb.RequestOp(request_range=pb.RangeRequest(key=KEY))],
         )
         try:
@@ -52,7 +55,7 @@ class Compactor:
                 self._learn(answer.responses[0].response_range)
                 return
             self._version += 1
-            await self._client.write("KV/Compact", pb.CompactionRequest(revision=revision), pb.CompactionResponse)
+            await self._client.write("KV/Compact", pb.CompactionRequest(revision=theirs), pb.CompactionResponse)
         except Refused as err:
             if "compacted" not in err.message:
                 raise Unavailable(str(self._client), err.message) from err
@@ -64,4 +67,4 @@ class Compactor:
             return
         self._version = answer.kvs[0].version
         if answer.kvs[0].value.isdigit():
-            self.compacted = max(self.compacted, Revision(int(answer.kvs[0].value)))
+            self.compacted = max(self.compacted, self._layout.to_ours(int(answer.kvs[0].value)))

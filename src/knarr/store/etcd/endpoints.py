@@ -62,11 +62,11 @@ class Address(msgspec.Struct, frozen=True):
 
     Attributes:
         endpoints: The members, in the order given.
-        layout: Where the cluster's keys stand.
+        prefix: Where the cluster's keys stand.
     """
 
     endpoints: tuple[Endpoint, ...]
-    layout: layout.Layout
+    prefix: bytes = layout.ROOT
 
 
 def parse(text: str) -> Address:
@@ -92,4 +92,4 @@ def parse(text: str) -> Address:
         if not host or parts.path or parts.username:
             raise BadAddress(f"{text!r}: {part!r} is no host and port")
         endpoints.append(Endpoint(host, port))
-    return Address(tuple(endpoints), layout.Layout(prefix.encode()))
+    return Address(tuple(endpoints), prefix.encode())

@@ -16,6 +16,7 @@ from itertools import count
 from knarr.store.backend import Deliver, Entry, Event, Range, Revision
 from knarr.store.errors import StoreError, Unavailable
 from knarr.store.etcd import etcd_pb2 as pb
+from knarr.store.etcd import origin
 from knarr.store.etcd.client import Client, Refused
 from knarr.store.etcd.layout import Layout
 
@@ -28,15 +29,15 @@ PAUSE_MOST_S = 1.0
 
 
 class Lost(Exception):
-    """Raised when etcd has forgotten what would come next.
+    """Raised when what would come next is not to be had: etcd has forgotten it, or everything was replaced.
 
     Attributes:
-        compacted: The oldest revision that etcd still has.
+        compacted: The oldest revision, of etcd's, that can still be read.
     """
 
     def __init__(self, compacted: int) -> None:
-        super().__init__(f"etcd has forgotten what came before revision {compacted}")
-        self.compacted = Revision(compacted)
+        super().__init__(f"etcd has nothing to show from before its revision {compacted}")
+        self.compacted = compacted
 
 
 class Feed:
@@ -55,6 +56,7 @@ class Feed:
         self.compacted = Revision(0)
         self._client = client
         self._layout = layout
+        self._origin = origin.key(layout.prefix)
         self._reread = reread
         self._deliver: Deliver | None = None
         self._on_gap: Callable[[], None] | None = None
@@ -77,7 +79,7 @@ class Feed:
                 await self._follow()
                 why = "etcd ended the watch"
             except Lost as err:
-                self.compacted = max(self.compacted, err.compacted)
+                self.compacted = max(self.compacted, self._layout.to_ours(err.compacted))
                 logger.warning("%s, and this server stood at %d: it reads everything again", err, self.revision)
                 try:
                     self._replace(await self._reread())
@@ -107,8 +109,9 @@ class Feed:
 
     async def _follow(self) -> None:
         async with self._client.open_stream("Watch/Watch", pb.WatchRequest, pb.WatchResponse) as stream:
+            start = self._layout.to_theirs(self.revision) + 1
             wanted = pb.WatchCreateRequest(
-                key=FIRST, range_end=ALL, start_revision=self.revision + 1, progress_notify=True, fragment=True
+                key=FIRST, range_end=ALL, start_revision=start, progress_notify=True, fragment=True
             )
             await stream.send_message(pb.WatchRequest(create_request=wanted))
             parts: list[pb.Event] = []
@@ -124,19 +127,21 @@ class Feed:
                     self._take(parts)
                     parts = []
                 elif not answer.created:
-                    self._apply([], Revision(answer.header.revision))
+                    self._apply([], self._layout.to_ours(answer.header.revision))
 
     def _take(self, events: Sequence[pb.Event]) -> None:
         layout, found = self._layout, []
         touched: dict[bytes, Entry | None] = {}
         for one in events:
-            if one.kv.mod_revision <= self.revision or not layout.is_ours(one.kv.key):
+            if one.kv.key == self._origin:
+                raise Lost(one.kv.mod_revision)
+            if layout.to_ours(one.kv.mod_revision) <= self.revision or not layout.is_ours(one.kv.key):
                 continue
             key = layout.from_etcd(one.kv.key)
             event = layout.to_event(one, touched[key] if key in touched else self.live.get(key))
             touched[key] = event.entry
             found.append(event)
-        self._apply(found, Revision(events[-1].kv.mod_revision))
+        self._apply(found, layout.to_ours(events[-1].kv.mod_revision))
 
     def _apply(self, events: Sequence[Event], revision: Revision) -> None:
         if revision <= self.revision:

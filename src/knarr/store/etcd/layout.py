@@ -17,14 +17,24 @@ ROOT = b"/registry"
 """Where the keys of the store begin, and kube-apiserver's --etcd-prefix unless told otherwise."""
 
 
-class Layout(msgspec.Struct, frozen=True):
-    """Where one cluster's keys stand.
+class Layout(msgspec.Struct):
+    """Where one cluster's keys stand, and which revision of ours a revision of etcd's is.
 
     Attributes:
         prefix: In the place of /registry; without a slash at its end.
+        offset: Ours less etcd's: 0, unless the objects came from another store whose revisions were higher (see `origin`).
     """
 
     prefix: bytes = ROOT
+    offset: int = 0
+
+    def to_ours(self, revision: int) -> Revision:
+        """Return what a revision of etcd's is called here."""
+        return Revision(revision + self.offset)
+
+    def to_theirs(self, revision: int) -> int:
+        """Return what a revision is called by etcd: 0, which names none, stays 0, and one that etcd never had is negative."""
+        return revision - self.offset if revision else 0
 
     def to_etcd(self, key: bytes) -> bytes:
         """Return where a key of the store stands."""
@@ -48,13 +58,14 @@ class Layout(msgspec.Struct, frozen=True):
 
     def to_entry(self, pair: pb.KeyValue) -> Entry:
         """Return what etcd holds at a key, stamped."""
-        revision = Revision(pair.mod_revision)
-        return Entry(self.from_etcd(pair.key), stamped(pair.value, revision), Revision(pair.create_revision), revision)
+        revision = self.to_ours(pair.mod_revision)
+        value = stamped(pair.value, revision)
+        return Entry(self.from_etcd(pair.key), value, self.to_ours(pair.create_revision), revision)
 
     def to_event(self, event: pb.Event, previous: Entry | None) -> Event:
         """Return one change of a key."""
         entry = None if event.type == pb.Event.DELETE else self.to_entry(event.kv)
-        return Event(Revision(event.kv.mod_revision), self.from_etcd(event.kv.key), entry, previous)
+        return Event(self.to_ours(event.kv.mod_revision), self.from_etcd(event.kv.key), entry, previous)
 
 
 def stamped(value: bytes, revision: Revision) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from knarr.kit.clock import SystemClock
-from knarr.store.backend import ABSENT, Conflict, Entry
+from knarr.store.backend import ABSENT, Conflict, Entry, Event
 from knarr.store.errors import Compacted
 from knarr.store.etcd import endpoints
 from knarr.store.etcd.backend import EtcdBackend
@@ -95,3 +95,58 @@ async def test_one_server_compacts_and_the_other_learns_it(address: endpoints.Ad
 def test_an_address(text: str, hosts: list[str], prefix: bytes) -> None:
     found = endpoints.parse(text)
     assert ([str(endpoint) for endpoint in found.endpoints], found.prefix) == (hosts, prefix)
+
+
+async def test_a_member_that_is_not_there_is_passed_over(etcd_member: etcd.Member) -> None:
+    [nobody] = etcd.free_ports(1)
+    backend = EtcdBackend(endpoints.parse(f"etcd://127.0.0.1:{nobody},{etcd_member.address}/test-{uuid.uuid4().hex}"))
+    await backend.open(lambda _events: None)
+    assert isinstance(await backend.write(key("a"), encode("a"), expected=ABSENT), Event)
+    await backend.aclose()
+
+
+async def test_a_restart_of_etcd_loses_no_event() -> None:
+    if not etcd.BINARY:
+        pytest.skip(etcd.MISSING)
+    with etcd.running() as member:
+        backend, other = (EtcdBackend(endpoints.parse(f"etcd://{member.address}")) for _ in range(2))
+        shown: list[int] = []
+        await backend.open(lambda events: shown.extend(event.revision for event in events))
+        await other.open(lambda _events: None)
+        made = []
+        for index in range(3):
+            event = await other.write(key(f"p{index}"), encode("p"), expected=ABSENT)
+            assert isinstance(event, Event)
+            made.append(event.revision)
+            member.kill()
+            member.start()
+            await asyncio.to_thread(member.wait_ready)
+        await backend.catch_up()
+        assert shown == made
+        await backend.aclose()
+        await other.aclose()
+
+
+async def test_who_is_behind_what_was_compacted_is_told_the_difference(address: endpoints.Address) -> None:
+    backend, other = EtcdBackend(address), EtcdBackend(address)
+    events: list[Event] = []
+    gaps: list[int] = []
+    await other.open(lambda _events: None)
+    old = await other.write(key("old"), encode("old"), expected=ABSENT)
+    assert isinstance(old, Event)
+    await backend.open(events.extend, on_gap=lambda: gaps.append(len(events)))
+    for task in backend._tasks:  # it sleeps through what follows
+        task.cancel()
+    new = await other.write(key("new"), encode("new"), expected=ABSENT)
+    assert isinstance(new, Event)
+    assert isinstance(await other.write(key("old"), None, expected=old.revision), Event)
+    await other.compact(other.revision)
+    backend._tasks = [asyncio.create_task(backend._feed.run())]
+    async with asyncio.timeout(10):
+        await backend.catch_up()
+    assert gaps == [0]  # who watches was told first
+    assert {event.key: event.entry is not None for event in events} == {key("new"): True, key("old"): False}
+    assert [entry.key for entry in backend._feed.live.values()] == [key("new")]
+    assert backend.compacted >= new.revision
+    await backend.aclose()
+    await other.aclose()

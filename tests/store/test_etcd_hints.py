@@ -19,7 +19,7 @@ def test_files_that_are_mostly_empty(size: int, used: int, topics: list[str]) ->
 
 
 def test_a_hint_is_given_once(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger=hints.logger.name)
     teller, full = hints.Teller(), pb.StatusResponse(errors=["memberID:1 alarm:NOSPACE "])
     for status in (full, full, pb.StatusResponse(), pb.StatusResponse()):
         teller.tell("a:1", status)

@@ -115,6 +115,7 @@ class Members:
             process.resume()
             process.kill()
         for name in self.names:
+            subprocess.run(["ip", "link", "del", f"{name}v"], check=False, capture_output=True)
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
         subprocess.run(["ip", "link", "del", BRIDGE], check=False, capture_output=True)
 
